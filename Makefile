@@ -1,0 +1,56 @@
+# Every target with a description shows up in `make help`.
+SHELL   := /bin/bash
+TAGS    := sqlite_omit_load_extension
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+# Address randomisation and a read-only relocation table also for the C part.
+LDFLAGS := -X main.version=$(VERSION) -extldflags "-Wl,-z,relro,-z,now"
+FUZZTIME ?= 30s
+# Packages want a version that sorts: commits after a tag are newer than it.
+PACKAGE_VERSION = $(shell git describe --tags --match 'v[0-9]*' --dirty 2>/dev/null | sed 's/^v//; s/-/+/' | grep . || echo 0.0.0+$(VERSION))
+
+.PHONY: help build demo test check unit lint fuzz bench deb fmt deps clean
+.DEFAULT_GOAL := help
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: deps ## build bin/ingestd
+	CGO_ENABLED=1 go build -trimpath -buildmode=pie -tags $(TAGS) -ldflags '$(LDFLAGS)' -o bin/ingestd ./cmd/ingestd
+
+demo: build ## build, then show everything on this machine with a sandbox vendor
+	bin/ingestd demo
+
+test: deps check unit ## vet, formatting, systemd unit, and all tests with the race detector
+	go test -race -tags $(TAGS) ./...
+
+check:
+	@unformatted=$$(gofmt -l cmd internal); \
+	if [ -n "$$unformatted" ]; then echo "gofmt would change (run make fmt):"; echo "$$unformatted"; exit 1; fi
+	go vet -tags $(TAGS) ./...
+
+unit: ## check the systemd unit: syntax, and exposure at most 1.2
+	@.ci/unit packaging/systemd/ingestd.service
+
+lint: deps ## run the linters of .golangci.yml (the first run builds them)
+	go tool -modfile=tools/go.mod golangci-lint run
+
+fuzz: deps ## run every fuzz target for FUZZTIME (30s)
+	@set -e; for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' cmd internal | xargs -r -n1 dirname | sort -u); do \
+	  for target in $$(grep -ho '^func Fuzz[A-Za-z0-9_]*' $$dir/*_test.go | cut -c6-); do \
+	    echo "$$dir $$target"; go test -tags $(TAGS) -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x ./$$dir; done; done
+
+bench: deps ## run all benchmarks
+	go test -tags $(TAGS) -run '^$$' -bench . -benchmem ./...
+
+deb: build ## build the Debian package into dist/
+	mkdir -p dist
+	GOARCH=$$(go env GOARCH) VERSION=$(PACKAGE_VERSION) go tool -modfile=tools/nfpm/go.mod nfpm package -f packaging/nfpm.yaml -p deb -t dist/
+
+fmt: ## format all Go files
+	gofmt -w cmd internal
+
+deps: ## look for the tools that build and tests need; install what is missing
+	@.ci/deps
+
+clean: ## remove what was built
+	rm -rf bin dist

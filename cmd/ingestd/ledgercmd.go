@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"ingestd/internal/config"
+	"ingestd/internal/ledger"
+)
+
+// loadConfig reads the configuration file.
+func (a *app) loadConfig() (*config.Config, error) {
+	cfg, err := config.LoadFile(a.configPath)
+	if os.IsNotExist(err) {
+		return nil, &problem{code: exitConfig, what: fmt.Sprintf("there is no configuration at %s", a.configPath),
+			hint: "name one with --config FILE or INGESTD_CONFIG; ingestd.toml.example shows every key"}
+	}
+	return cfg, err
+}
+
+// withReader opens the configured ledger read-only, beside a running daemon
+// or without one.
+func (a *app) withReader(ctx context.Context, f func(context.Context, *ledger.Reader) error) error {
+	cfg, err := a.loadConfig()
+	if err != nil {
+		return err
+	}
+	return a.readLedger(ctx, cfg.Ledger.Path, f)
+}
+
+func (a *app) readLedger(ctx context.Context, path string, f func(context.Context, *ledger.Reader) error) error {
+	r, err := ledger.OpenReader(ctx, path)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	return f(ctx, r)
+}
+
+func quietLogger() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
+
+func (a *app) ledgerCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "ledger",
+		Short: "Care for the ledger: init, backup, verify, vacuum",
+		Args:  cobra.NoArgs,
+		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	c.AddCommand(a.ledgerInit(), a.ledgerBackup(), a.ledgerVerify(), a.ledgerVacuum())
+	return c
+}
+
+func (a *app) ledgerInit() *cobra.Command {
+	var force bool
+	c := &cobra.Command{
+		Use:   "init",
+		Short: "Create the ledger",
+		Long: "Create the ledger where the configuration puts it. `ingestd run` does so by itself on the\n" +
+			"first start. Where a ledger has been lost, --force creates a new one beside what is left:\n" +
+			"nothing is deleted, and files already present are not sent blindly.",
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			cfg, err := a.loadConfig()
+			if err != nil {
+				return err
+			}
+			if err := ledger.Init(c.Context(), cfg.Ledger.Path, force, a.now); err != nil {
+				return err
+			}
+			return a.done(map[string]any{"ledger": cfg.Ledger.Path, "created": true}, "created "+cfg.Ledger.Path)
+		},
+	}
+	c.Flags().BoolVar(&force, "force", false, "also where a ledger has been before; what is found is moved aside")
+	a.jsonFlag(c)
+	return c
+}
+
+func (a *app) ledgerBackup() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "backup FILE",
+		Short: "Write a consistent, verified copy; works while the daemon runs",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			cfg, err := a.loadConfig()
+			if err != nil {
+				return err
+			}
+			target, err := filepath.Abs(args[0])
+			if err != nil {
+				return err
+			}
+			if err := ledger.Backup(c.Context(), cfg.Ledger.Path, target); err != nil {
+				return err
+			}
+			return a.done(map[string]any{"backup": target, "verified": true}, "backed up and verified: "+target)
+		},
+	}
+	a.jsonFlag(c)
+	return c
+}
+
+func (a *app) ledgerVerify() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "verify",
+		Short: "Check the ledger's integrity and that every recording is accounted for",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			cfg, err := a.loadConfig()
+			if err != nil {
+				return err
+			}
+			rep, err := ledger.Verify(c.Context(), cfg.Ledger.Path)
+			if err != nil {
+				return err
+			}
+			if a.json {
+				if err := a.printJSON(rep); err != nil {
+					return err
+				}
+			} else {
+				fmt.Fprint(a.ui.out, reportText(rep))
+			}
+			if !rep.OK {
+				return &problem{code: exitFailed, what: "the ledger is not sound",
+					hint: "stop the daemon, keep the file, and restore the last good backup"}
+			}
+			return nil
+		},
+	}
+	a.jsonFlag(c)
+	return c
+}
+
+func (a *app) ledgerVacuum() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "vacuum",
+		Short: "Give unused space back; the daemon must be stopped",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			cfg, err := a.loadConfig()
+			if err != nil {
+				return err
+			}
+			if err := ledger.Vacuum(c.Context(), cfg.Ledger.Path); err != nil {
+				return err
+			}
+			return a.done(map[string]any{"ledger": cfg.Ledger.Path, "vacuumed": true}, "vacuumed "+cfg.Ledger.Path)
+		},
+	}
+	a.jsonFlag(c)
+	return c
+}
+
+func (a *app) done(data map[string]any, words string) error {
+	if a.json {
+		return a.printJSON(data)
+	}
+	_, err := fmt.Fprintln(a.ui.out, words)
+	return err
+}
+
+func reportText(r ledger.Report) string {
+	text := fmt.Sprintf("ledger %s: %d recordings, %d deliveries, %d events\n", r.UID, r.Recordings, r.Deliveries, r.Events)
+	for _, b := range r.Balances {
+		text += fmt.Sprintf("%s: %d seen = %d accepted + %d duplicate + %d rejected + %d held + %d cancelled + %d pending\n",
+			b.Destination, b.Seen, b.Accepted, b.Duplicate, b.Rejected, b.Held, b.Cancelled, b.Pending)
+	}
+	for _, p := range r.Problems {
+		text += "problem: " + escape(p) + "\n"
+	}
+	if r.OK {
+		text += "sound\n"
+	}
+	return text
+}

@@ -1,0 +1,201 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"ingestd/internal/ledger"
+	"ingestd/internal/pipeline"
+)
+
+func (a *app) onceCommand() *cobra.Command {
+	var timeout time.Duration
+	c := &cobra.Command{
+		Use:   "once",
+		Short: "Deliver what can be delivered now, then exit",
+		Long: "Scan the sources once, deliver what can be delivered, retry what is due, and exit when\n" +
+			"nothing can move without a person or a file that is not there.\n\n" +
+			"Exit codes: 0 everything delivered; 3 something needs a person; 75 the timeout ran out, or\n" +
+			"recordings still wait, in time, for their sidecars.",
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return a.once(c.Context(), timeout) },
+	}
+	c.Flags().DurationVar(&timeout, "timeout", 0, "give up after this `time` (0: never)")
+	a.jsonFlag(c)
+	return c
+}
+
+func (a *app) once(ctx context.Context, timeout time.Duration) error {
+	cfg, err := a.loadConfig()
+	if err != nil {
+		return err
+	}
+	logTo := cfg.Log
+	if a.ui.live {
+		logTo.Level = "error" // the progress line tells the rest
+	}
+	log, err := newLogger(logTo, a.ui.err)
+	if err != nil {
+		return err
+	}
+	led, err := ledger.Open(ctx, ledger.Options{Path: cfg.Ledger.Path, Now: a.now, Log: log})
+	if err != nil {
+		return err
+	}
+	defer led.Close()
+	before, err := led.Pending(ctx)
+	if err != nil {
+		return err
+	}
+	var sent atomic.Int64
+	p, err := a.build(cfg, led, log, pipeline.Options{OneScan: true, Progress: func(n int64) { sent.Add(n) }})
+	if err != nil {
+		return err
+	}
+	soft, stop := context.WithCancel(ctx)
+	defer stop()
+	hard, cut := context.WithCancel(a.hard)
+	defer cut()
+	done := make(chan error, 1)
+	go func() { done <- p.Run(soft, hard) }()
+
+	var expired <-chan time.Time
+	if timeout > 0 {
+		t := time.NewTimer(timeout)
+		defer t.Stop()
+		expired = t.C
+	}
+	end, runErr := a.watchOnce(ctx, p, led, progressLine{u: a.ui, start: a.now(), now: a.now, sent: &sent, before: before.Delivered}, done, expired)
+	stop()
+	if end == endedTimeout {
+		time.AfterFunc(drainTime, cut)
+	}
+	if runErr == nil && end != endedByItself {
+		runErr = <-done
+	}
+	if runErr != nil {
+		return runErr
+	}
+	return a.onceSummary(context.WithoutCancel(ctx), led, before, end, sent.Load(), timeout)
+}
+
+// How a run of once ended.
+type onceEnd int
+
+const (
+	endedIdle onceEnd = iota
+	endedTimeout
+	endedSignal
+	endedByItself
+)
+
+// watchOnce draws progress until nothing can move any more.
+func (a *app) watchOnce(ctx context.Context, p *pipeline.Pipeline, led *ledger.Ledger, line progressLine, done <-chan error, expired <-chan time.Time) (onceEnd, error) {
+	poll := time.NewTimer(0)
+	defer poll.Stop()
+	defer line.clear()
+	for {
+		select {
+		case err := <-done:
+			if err == nil && ctx.Err() == nil {
+				err = errors.New("the pipeline ended by itself")
+			}
+			return endedByItself, err
+		case <-ctx.Done():
+			return endedSignal, nil
+		case <-expired:
+			return endedTimeout, nil
+		case <-poll.C:
+			began := time.Now()
+			pending, idle, err := p.Idle(ctx)
+			if err != nil && ctx.Err() == nil {
+				return endedByItself, err
+			}
+			if idle {
+				return endedIdle, nil
+			}
+			line.draw(pending)
+			// Asking must stay cheap beside the work, whatever the backlog.
+			poll.Reset(max(100*time.Millisecond, 10*time.Since(began)))
+		}
+	}
+}
+
+func (a *app) onceSummary(ctx context.Context, led *ledger.Ledger, before ledger.Pending, end onceEnd, sent int64, timeout time.Duration) error {
+	now, err := led.Pending(ctx)
+	if err != nil {
+		return err
+	}
+	delivered := now.Delivered - before.Delivered
+	if a.json {
+		err := a.printJSON(map[string]any{
+			"delivered": delivered, "bytes_sent": sent, "pending": now.Deliveries + now.Settling,
+			"waiting": now.Waiting, "needs_person": now.NeedsPerson, "timed_out": end == endedTimeout,
+		})
+		if err != nil {
+			return err
+		}
+	} else {
+		fmt.Fprintf(a.ui.out, "%d delivered (%s sent), %d pending, %d waiting for a sidecar, %d need a person\n",
+			delivered, size(sent), now.Deliveries+now.Settling, now.Waiting, now.NeedsPerson)
+	}
+	switch {
+	case end == endedTimeout:
+		return &problem{code: exitTemporary, what: fmt.Sprintf("not finished within %s", timeout), hint: "run ingestd once again; nothing is sent twice"}
+	case end == endedSignal:
+		return &problem{code: exitTemporary, what: "stopped by a signal", hint: "run ingestd once again; nothing is sent twice"}
+	case now.NeedsPerson > 0:
+		return &problem{code: exitNeedsPerson, what: fmt.Sprintf("%d need a person", now.NeedsPerson), hint: "ingestd status says what; ingestd show ID says why"}
+	case now.Waiting > 0:
+		return &problem{code: exitTemporary, what: fmt.Sprintf("%d still wait for their sidecar", now.Waiting), hint: "run ingestd once again when the sidecars have come"}
+	}
+	return nil
+}
+
+// progressLine is one line on a terminal, drawn over itself.
+type progressLine struct {
+	u      *ui
+	start  time.Time
+	now    func() time.Time
+	sent   *atomic.Int64
+	before int
+}
+
+func (l progressLine) draw(p ledger.Pending) {
+	if !l.u.live {
+		return
+	}
+	done := p.Delivered - l.before
+	total := done + p.Deliveries
+	elapsed := l.now().Sub(l.start).Seconds()
+	rate := float64(l.sent.Load()) / max(elapsed, 0.001)
+	left := "?"
+	if rate > 0 {
+		left = (time.Duration(float64(p.Bytes)/rate) * time.Second).Truncate(time.Second).String()
+	}
+	const cells = 24
+	filled := 0
+	if total > 0 {
+		filled = cells * done / total
+	}
+	text := fmt.Sprintf("[%s%s] %d/%d recordings  %s/s  %s left", strings.Repeat("#", filled), strings.Repeat(".", cells-filled), done, total, size(int64(rate)), left)
+	if p.Settling > 0 {
+		text += fmt.Sprintf("  %d settling", p.Settling)
+	}
+	if len(text) >= l.u.width {
+		text = text[:l.u.width-1]
+	}
+	fmt.Fprintf(l.u.err, "\r\x1b[K%s", text)
+}
+
+func (l progressLine) clear() {
+	if l.u.live {
+		fmt.Fprint(l.u.err, "\r\x1b[K")
+	}
+}

@@ -1,0 +1,284 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"ingestd/internal/call"
+	"ingestd/internal/config"
+	"ingestd/internal/ledger"
+	"ingestd/internal/pipeline"
+	"ingestd/internal/senders"
+)
+
+func (a *app) planCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "plan [PATH...]",
+		Short: "Dry run: pairs, call records and requests; sends nothing",
+		Long: "Decide about the files of the sources (or of the PATHs within them) exactly as the daemon\n" +
+			"would, without waiting, sending or moving anything, and show what pairs with what, the call\n" +
+			"record, each destination's request, and everything refused with its reason.",
+		RunE: func(c *cobra.Command, args []string) error { return a.plan(c.Context(), args) },
+	}
+	a.jsonFlag(c)
+	return c
+}
+
+// planned is the JSON contract of `plan`: one object per recording.
+type planned struct {
+	Source     string            `json:"source"`
+	Path       string            `json:"path"`
+	State      string            `json:"state"`
+	Reason     *string           `json:"reason"`
+	ReasonText *string           `json:"reason_text"`
+	Sidecars   []plannedSidecar  `json:"sidecars"`
+	Call       *call.Record      `json:"call"`
+	Audio      *call.Audio       `json:"audio"`
+	Deliveries []plannedDelivery `json:"deliveries"`
+}
+
+type plannedSidecar struct {
+	Name string `json:"name"`
+	Path string `json:"path"`
+	Row  int    `json:"row"`
+	Rule string `json:"rule"`
+}
+
+type plannedDelivery struct {
+	Destination string                            `json:"destination"`
+	Request     map[string]senders.PlannedRequest `json:"request,omitempty"` // by step
+	Refused     bool                              `json:"refused"`
+	Reason      *string                           `json:"reason"`
+	ReasonText  *string                           `json:"reason_text"`
+}
+
+type planSummary struct {
+	Recordings int            `json:"recordings"`
+	Matched    int            `json:"matched"` // with every required sidecar
+	Sendable   int            `json:"sendable"`
+	Refused    int            `json:"refused"`
+	States     map[string]int `json:"states"`
+	Reasons    map[string]int `json:"reasons"`
+}
+
+// plan runs the daemon's own intake over a ledger of its own that is thrown
+// away, so that plan and daemon cannot disagree.
+func (a *app) plan(ctx context.Context, args []string) error {
+	cfg, err := a.loadConfig()
+	if err != nil {
+		return err
+	}
+	only, err := within(cfg, args)
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "ingestd-plan-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	led, err := ledger.Open(ctx, ledger.Options{Path: filepath.Join(dir, "plan.db"), Now: a.now, Log: quietLogger(), AllowNetworkFS: true})
+	if err != nil {
+		return err
+	}
+	defer led.Close()
+	p, err := a.build(cfg, led, quietLogger(), pipeline.Options{DryRun: true, Only: only})
+	if err != nil {
+		return err
+	}
+	if err := p.Run(ctx, ctx); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return &problem{code: exitTemporary, what: "stopped by a signal", hint: "run ingestd plan again"}
+	}
+	return a.printPlans(ctx, led, p)
+}
+
+// within turns arguments into a filter over source and relative path.
+func within(cfg *config.Config, args []string) (func(source, rel string) bool, error) {
+	if len(args) == 0 {
+		return nil, nil
+	}
+	wanted := map[string][]string{}
+	for _, arg := range args {
+		abs, err := filepath.Abs(arg)
+		if err != nil {
+			return nil, err
+		}
+		found := false
+		for _, s := range cfg.Sources {
+			rel, err := filepath.Rel(s.Path, abs)
+			if err == nil && rel != ".." && !strings.HasPrefix(rel, "../") {
+				wanted[s.Name] = append(wanted[s.Name], filepath.ToSlash(rel))
+				found = true
+			}
+		}
+		if !found {
+			return nil, usage(fmt.Sprintf("%s is in no source", arg), "give a file or directory below the path of a configured source")
+		}
+	}
+	return func(source, rel string) bool {
+		for _, w := range wanted[source] {
+			if w == "." || rel == w || strings.HasPrefix(rel, w+"/") {
+				return true
+			}
+		}
+		return false
+	}, nil
+}
+
+func (a *app) printPlans(ctx context.Context, led *ledger.Ledger, p *pipeline.Pipeline) error {
+	sum := planSummary{States: map[string]int{}, Reasons: map[string]int{}}
+	last := int64(0)
+	err := led.Reader().List(ctx, ledger.Filter{}, func(row ledger.Row) error {
+		if row.ID == last {
+			return nil // a further delivery of the recording printed before
+		}
+		last = row.ID
+		one, err := planOne(ctx, led, p, row.ID)
+		if err != nil {
+			return err
+		}
+		sum.count(one)
+		if a.json {
+			return a.printJSON(one)
+		}
+		return a.printPlan(one)
+	})
+	if err != nil {
+		return err
+	}
+	if a.json {
+		return a.printJSON(map[string]planSummary{"summary": sum})
+	}
+	a.printSummary(sum)
+	return nil
+}
+
+func (s *planSummary) count(one planned) {
+	s.Recordings++
+	s.States[one.State]++
+	if one.Reason != nil && one.State != string(ledger.Ready) {
+		s.Reasons[*one.Reason]++
+	}
+	if one.Call != nil {
+		s.Matched++
+	}
+	for _, d := range one.Deliveries {
+		if d.Refused {
+			s.Refused++
+			s.Reasons[deref(d.Reason)]++
+		} else {
+			s.Sendable++
+		}
+	}
+}
+
+func planOne(ctx context.Context, led *ledger.Ledger, p *pipeline.Pipeline, id int64) (planned, error) {
+	found, err := led.Reader().Show(ctx, fmt.Sprint(id))
+	if err != nil {
+		return planned{}, err
+	}
+	for _, s := range found {
+		if s.Recording.ID != id {
+			continue
+		}
+		r := s.Recording
+		one := planned{Source: r.Source, Path: r.Path, State: r.State, Reason: r.Reason, ReasonText: r.ReasonText,
+			Sidecars: []plannedSidecar{}, Call: r.Call, Audio: r.Audio, Deliveries: []plannedDelivery{}}
+		uses, err := led.DocumentsOf(ctx, id)
+		if err != nil {
+			return one, err
+		}
+		for _, u := range uses {
+			one.Sidecars = append(one.Sidecars, plannedSidecar{Name: u.Sidecar, Path: u.Path, Row: u.Row, Rule: u.Rule})
+		}
+		for _, d := range s.Deliveries {
+			pd, err := planDelivery(ctx, p, d)
+			if err != nil {
+				return one, err
+			}
+			one.Deliveries = append(one.Deliveries, pd)
+		}
+		return one, nil
+	}
+	return planned{}, fmt.Errorf("recording %d: %w", id, ledger.ErrNotFound)
+}
+
+func planDelivery(ctx context.Context, p *pipeline.Pipeline, row ledger.Row) (planned plannedDelivery, err error) {
+	planned = plannedDelivery{Destination: deref(row.Destination), Reason: row.Reason, ReasonText: row.ReasonText}
+	planned.Refused = row.State != string(ledger.Planned)
+	requests, err := p.Request(ctx, derefInt(row.DeliveryID))
+	var refused *senders.Error
+	if err != nil && !errors.As(err, &refused) {
+		return planned, err
+	}
+	if len(requests.Requests) > 0 {
+		planned.Request = make(map[string]senders.PlannedRequest, len(requests.Requests))
+		for _, r := range requests.Requests {
+			planned.Request[r.Step] = r
+		}
+	}
+	return planned, nil
+}
+
+func (a *app) printPlan(one planned) error {
+	out := a.ui.out
+	fmt.Fprintf(out, "%s/%s\n", one.Source, escape(one.Path))
+	fmt.Fprintf(out, "  %s", one.State)
+	if one.Reason != nil {
+		fmt.Fprintf(out, " (%s): %s", *one.Reason, escape(deref(one.ReasonText)))
+	}
+	fmt.Fprintln(out)
+	for _, s := range one.Sidecars {
+		fmt.Fprintf(out, "  %s: %s row %d, by %s\n", s.Name, escape(s.Path), s.Row, s.Rule)
+	}
+	if one.Audio != nil {
+		fmt.Fprintf(out, "  audio: %s/%s %d Hz, %d channel(s), %.3f s\n", one.Audio.Container, one.Audio.Codec, one.Audio.SampleRate, one.Audio.Channels, one.Audio.DurationSeconds)
+	}
+	if one.Call != nil {
+		if err := printIndented(a, "call", one.Call); err != nil {
+			return err
+		}
+	}
+	for _, d := range one.Deliveries {
+		if d.Refused {
+			fmt.Fprintf(out, "  %s: refused (%s): %s\n", d.Destination, deref(d.Reason), escape(deref(d.ReasonText)))
+		}
+		for _, step := range sortedKeys(d.Request) {
+			if err := printIndented(a, d.Destination+" "+step, d.Request[step]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func printIndented(a *app, title string, v any) error {
+	raw, err := json.MarshalIndent(v, "    ", "  ")
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(a.ui.out, "  %s: %s\n", title, escape(string(raw)))
+	return err
+}
+
+// printSummary makes "0 of 312 matched" impossible to overlook.
+func (a *app) printSummary(s planSummary) {
+	out := a.ui.out
+	fmt.Fprintf(out, "\n%d of %d recordings matched; %d deliveries would be sent, %d are refused\n", s.Matched, s.Recordings, s.Sendable, s.Refused)
+	for _, r := range sortedKeys(s.Reasons) {
+		fmt.Fprintf(out, "  %6d  %s\n", s.Reasons[r], r)
+	}
+	if s.Recordings > 0 && s.Matched == 0 {
+		fmt.Fprintln(out, "NOTHING MATCHED: look at the pairing of the source and at the reasons above")
+	}
+}

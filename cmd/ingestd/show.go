@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"ingestd/internal/ledger"
+)
+
+func (a *app) showCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:     "show ID|PATH|CALL_ID|VENDOR_ID",
+		Aliases: []string{"why"},
+		Short:   "Show one recording: its deliveries, ids and whole history",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.withReader(c.Context(), func(ctx context.Context, r *ledger.Reader) error {
+				found, err := r.Show(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				if len(found) == 0 {
+					return &problem{code: exitFailed, what: fmt.Sprintf("the ledger knows nothing of %q", args[0]),
+						hint: "give a ledger id, a path, a call id or a vendor's id; ingestd list shows them"}
+				}
+				for i, s := range found {
+					if a.json {
+						if err := a.printJSON(s); err != nil {
+							return err
+						}
+						continue
+					}
+					if i > 0 {
+						fmt.Fprintln(a.ui.out)
+					}
+					a.printShown(s)
+				}
+				return nil
+			})
+		},
+	}
+	a.jsonFlag(c)
+	return c
+}
+
+func (a *app) printShown(s ledger.Shown) {
+	r := s.Recording
+	fmt.Fprintf(a.ui.out, "recording %d  %s  %s/%s\n", r.ID, r.State, r.Source, escape(r.Path))
+	if t := deref(r.ReasonText); t != "" {
+		fmt.Fprintf(a.ui.out, "  why         %s: %s\n", deref(r.Reason), escape(t))
+	}
+	fmt.Fprintf(a.ui.out, "  file        %s (%d bytes)  sha256 %s\n", size(r.Size), r.Size, cell(deref(r.SHA256)))
+	fmt.Fprintf(a.ui.out, "  first seen  %s\n", local(r.FirstSeenAt))
+	if r.Audio != nil {
+		fmt.Fprintf(a.ui.out, "  audio       %s/%s, %d Hz, %d channel(s), %.3f s\n", r.Audio.Container, r.Audio.Codec, r.Audio.SampleRate, r.Audio.Channels, r.Audio.DurationSeconds)
+	}
+	if c := r.Call; c != nil {
+		fmt.Fprintf(a.ui.out, "  call        %s  %s  started %s\n", cell(c.CallID), cell(c.Direction), local(c.StartedAt))
+	}
+	for _, d := range r.Sidecars {
+		fmt.Fprintf(a.ui.out, "  sidecar     %s: %s row %d\n", d.Name, escape(d.Path), d.Row)
+	}
+	for _, d := range s.Deliveries {
+		fmt.Fprintf(a.ui.out, "  delivery %d to %s: %s after %d attempt(s)\n", derefInt(d.DeliveryID), deref(d.Destination), d.State, d.Attempts)
+		if t := deref(d.ReasonText); t != "" {
+			fmt.Fprintf(a.ui.out, "    why       %s: %s\n", deref(d.Reason), escape(t))
+		}
+		fmt.Fprintf(a.ui.out, "    key       %s\n", deref(d.IdempotencyKey))
+		for _, k := range sortedKeys(d.IDs) {
+			fmt.Fprintf(a.ui.out, "    %-9s %s\n", k, escape(d.IDs[k]))
+		}
+	}
+	fmt.Fprintln(a.ui.out, "  history")
+	w := tabwriter.NewWriter(a.ui.out, 0, 4, 2, ' ', 0)
+	for _, h := range s.History {
+		status := ""
+		if h.HTTPStatus != nil {
+			status = fmt.Sprintf("HTTP %d", *h.HTTPStatus)
+		}
+		fmt.Fprintf(w, "    %s\t%s -> %s\t%s\t%s\t%s\n", local(h.At), cell(deref(h.From)), cell(deref(h.To)), cell(deref(h.Class)), status, cell(deref(h.Text)))
+	}
+	w.Flush()
+}
+
+func deref(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+func derefInt(n *int64) int64 {
+	if n == nil {
+		return 0
+	}
+	return *n
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

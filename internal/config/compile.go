@@ -1,0 +1,89 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"ingestd/internal/mapping"
+)
+
+// compile turns the expressions of a source into its Mapping.
+func (s *Source) compile(d *defects, path string) {
+	c := mapping.SourceConfig{
+		NamePattern: s.NamePattern, Region: s.Region, Accept: s.Accept,
+		Call: s.Call.Fields, Custom: s.Call.Custom,
+	}
+	if s.Zone != nil { // else the zone is reported already
+		c.TimeZone = s.TimeZone
+	}
+	for _, side := range s.Sidecars {
+		c.Sidecars = append(c.Sidecars, mapping.SidecarExprs{Name: side.Name, Key: side.Key, MediaKey: side.MediaKeyExpr})
+	}
+	var err error
+	s.Mapping, err = mapping.CompileSource(c)
+	d.expressions(err, func(c *mapping.CompileError) string {
+		rest, ok := strings.CutPrefix(c.Field, "sidecar")
+		if !ok {
+			return path + "." + c.Field
+		}
+		// "sidecar" is about a name itself, "sidecar.users.key" about one key.
+		name, key := c.Expr, "name"
+		if rest != "" {
+			name, key, _ = strings.Cut(rest[1:], ".")
+		}
+		for i := len(s.Sidecars) - 1; i >= 0; i-- { // of two equal names, the second is wrong
+			if s.Sidecars[i].Name == name {
+				return fmt.Sprintf("%s.sidecar[%d].%s", path, i, key)
+			}
+		}
+		return path + ".sidecar"
+	})
+}
+
+// compile turns the expressions of a destination into Fields and
+// CorrelationID.
+func (dest *Destination) compile(d *defects, path string) {
+	here := func(c *mapping.CompileError) string { return path + "." + c.Field }
+	var err error
+	if len(dest.Common.Fields) > 0 {
+		dest.Fields, err = mapping.CompileFields(dest.Common.Fields)
+		d.expressions(err, here)
+	}
+	if expr := dest.CallMiner.CorrelationID; expr != "" {
+		dest.CorrelationID, err = mapping.CompileText("correlation_id", expr)
+		d.expressions(err, here)
+	}
+}
+
+// expressions reports what the mapping room refused; path finds the key. Where
+// another room has refused the same value already, its word stands alone.
+func (d *defects) expressions(err error, path func(*mapping.CompileError) string) {
+	if err == nil {
+		return
+	}
+	list := []error{err}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		list = joined.Unwrap()
+	}
+	for _, err := range list {
+		var c *mapping.CompileError
+		if !errors.As(err, &c) {
+			d.add("", err.Error(), "")
+			continue
+		}
+		key := path(c)
+		if slices.ContainsFunc(d.list, func(o Defect) bool { return o.Key == key }) {
+			continue
+		}
+		at := ""
+		if c.Line > 1 {
+			at = fmt.Sprintf("line %d, ", c.Line)
+		}
+		if c.Line > 0 {
+			at = fmt.Sprintf("%scolumn %d of the expression: ", at, c.Column)
+		}
+		d.add(key, at+c.Text, "")
+	}
+}

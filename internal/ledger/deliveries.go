@@ -1,0 +1,105 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+const deliveryColumns = `d.id, d.ver, d.recording_id, d.source, d.destination, d.idem_key, d.state, d.reason, d.reason_text, d.attempts, d.crashes,
+	d.next_attempt, d.first_attempt, d.doubt_since, d.accepted_at, d.created, d.updated,
+	(SELECT json_group_object(v.name, v.value) FROM vendor_ids AS v WHERE v.delivery_id = d.id),
+	EXISTS (SELECT 1 FROM events AS e INDEXED BY events_committing WHERE e.delivery_id = d.id AND e.to_state = 'committing')`
+
+func scanDelivery(row interface{ Scan(...any) error }) (Delivery, error) {
+	var (
+		d                                              Delivery
+		next, first, doubt, accepted, created, updated sql.NullInt64
+		ids                                            []byte
+	)
+	err := row.Scan(&d.ID, &d.Ver, &d.RecordingID, &d.Source, &d.Destination, &d.IdemKey, &d.State, &d.Reason, &d.ReasonText, &d.Attempts, &d.Crashes,
+		&next, &first, &doubt, &accepted, &created, &updated, &ids, &d.Own)
+	if err != nil {
+		return d, err
+	}
+	d.NextAttempt, d.FirstAttempt, d.DoubtSince = instant(next), instant(first), instant(doubt)
+	d.AcceptedAt, d.Created, d.Updated = instant(accepted), instant(created), instant(updated)
+	if err := json.Unmarshal(ids, &d.IDs); err != nil {
+		return d, fmt.Errorf("read vendor ids: %w", err)
+	}
+	return d, nil
+}
+
+func (l *Ledger) deliveries(ctx context.Context, query string, args ...any) ([]Delivery, error) {
+	var out []Delivery
+	err := l.reader.rows(ctx, query, args, func(rows *sql.Rows) error {
+		d, err := scanDelivery(rows)
+		out = append(out, d)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read deliveries: %w", err)
+	}
+	return out, nil
+}
+
+// DueDeliveries returns planned and declared deliveries of one source whose
+// next attempt is due, the oldest first. The query fails rather than scan
+// should its index ever not fit.
+func (l *Ledger) DueDeliveries(ctx context.Context, destination, source string, now time.Time, limit int) ([]Delivery, error) {
+	return l.deliveries(ctx, "SELECT "+deliveryColumns+` FROM deliveries AS d INDEXED BY deliveries_due
+		WHERE d.destination = ? AND d.source = ? AND d.next_attempt <= ? AND d.state IN ('planned', 'declared') ORDER BY d.next_attempt, d.id LIMIT ?`,
+		destination, source, now.UnixMilli(), limit)
+}
+
+// DueDoubts returns deliveries in doubt whose next question is due, the
+// oldest first.
+func (l *Ledger) DueDoubts(ctx context.Context, destination string, now time.Time, limit int) ([]Delivery, error) {
+	return l.deliveries(ctx, "SELECT "+deliveryColumns+` FROM deliveries AS d INDEXED BY deliveries_doubt
+		WHERE d.destination = ? AND d.next_attempt <= ? AND d.state = 'in_doubt' ORDER BY d.next_attempt, d.id LIMIT ?`,
+		destination, now.UnixMilli(), limit)
+}
+
+// NextDelivery returns the earliest time at which a planned, declared or
+// doubtful delivery of the destination is due, or false if none is. It steps
+// from source to source through the due index.
+func (l *Ledger) NextDelivery(ctx context.Context, destination string) (time.Time, bool, error) {
+	var next sql.NullInt64
+	err := l.reader.row(ctx, `WITH RECURSIVE sources (name) AS (
+			SELECT min(source) FROM deliveries INDEXED BY deliveries_due WHERE destination = ?1 AND state IN ('planned', 'declared')
+			UNION ALL SELECT (SELECT min(source) FROM deliveries INDEXED BY deliveries_due
+				WHERE destination = ?1 AND source > name AND state IN ('planned', 'declared')) FROM sources WHERE name IS NOT NULL)
+		SELECT min(due) FROM (
+			SELECT (SELECT min(next_attempt) FROM deliveries INDEXED BY deliveries_due
+				WHERE destination = ?1 AND source = name AND state IN ('planned', 'declared')) AS due FROM sources WHERE name IS NOT NULL
+			UNION ALL SELECT min(next_attempt) FROM deliveries INDEXED BY deliveries_doubt WHERE destination = ?1 AND state = 'in_doubt')`,
+		[]any{destination}, []any{&next})
+	if err != nil {
+		return time.Time{}, false, fmt.Errorf("read next attempt: %w", err)
+	}
+	return instant(next), next.Valid, nil
+}
+
+// Job returns a delivery and its recording with Call and Audio, as of one
+// moment.
+func (l *Ledger) Job(ctx context.Context, deliveryID int64) (d Delivery, r Recording, err error) {
+	tx, err := l.reader.db.BeginTx(ctx, nil)
+	if err != nil {
+		return d, r, fmt.Errorf("read delivery %d: %w", deliveryID, err)
+	}
+	defer tx.Rollback() // it only read
+	d, err = scanDelivery(tx.QueryRowContext(ctx, "SELECT "+deliveryColumns+" FROM deliveries AS d WHERE d.id = ?", deliveryID))
+	if err == nil {
+		r, err = scanRecording(tx.QueryRowContext(ctx, "SELECT "+fullColumns+" FROM recordings WHERE id = ?", d.RecordingID), true)
+	}
+	if errors.Is(err, sql.ErrNoRows) {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return d, r, fmt.Errorf("read delivery %d: %w", deliveryID, err)
+	}
+	return d, r, nil
+}

@@ -1,0 +1,35 @@
+package ledger
+
+import "time"
+
+// Document is one sidecar file: a whole JSON, or a manifest of many rows.
+type Document struct {
+	ID, Ver            int64
+	Source, Path       string // the path is relative to the source, raw bytes
+	State              DocumentState
+	Look               Look
+	DueAt              time.Time // next look while settling
+	Reason, ReasonText string
+	Rows               int    // rows that lookups can find
+	SHA256             string // lower-case hex, "" before indexed
+	FirstSeen, Updated time.Time
+}
+
+// IndexRow is one row of a document on its way into the index. A row with a
+// Reason is a bad row: lookups find the reason instead of content.
+type IndexRow struct {
+	Sidecar, Key       string // a row without key is kept but never found
+	Row                int    // from 1
+	Content            map[string]any
+	Reason, ReasonText string
+}
+
+// DocumentRow is a row that a lookup found.
+type DocumentRow struct {
+	DocumentID, RowID  int64
+	Path               string // of its document, relative to the source, raw bytes
+	Row                int    // from 1
+	SHA256             string // of its document, lower-case hex
+	Content            map[string]any
+	Reason, ReasonText string // set: the row or its document is bad
+}

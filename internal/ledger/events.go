@@ -1,0 +1,28 @@
+package ledger
+
+// event is one line of the history, written in its transition's transaction.
+type event struct {
+	recording, delivery int64 // delivery 0: about the recording
+	from, to            string
+	attempt             int
+	class               string
+	httpStatus          int
+	bytes               int64
+	reason, text        string
+}
+
+func (t *tx) event(e event) error {
+	var delivery, attempt, status, bytes any
+	if e.delivery != 0 {
+		delivery, attempt = e.delivery, e.attempt
+	}
+	if e.httpStatus != 0 {
+		status = e.httpStatus
+	}
+	if e.bytes != 0 {
+		bytes = e.bytes
+	}
+	return t.exec(`INSERT INTO events (at, boot, recording_id, delivery_id, from_state, to_state, attempt, class, http_status, bytes, reason, text)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		t.at, t.w.boot, e.recording, delivery, text(e.from), e.to, attempt, e.class, status, bytes, e.reason, e.text)
+}

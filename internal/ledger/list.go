@@ -1,0 +1,167 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// listPage is how many rows List reads at once: between pages no transaction
+// is open.
+const listPage = 500
+
+// rowColumns are those of Row, for recordings r LEFT JOIN deliveries d.
+const rowColumns = `r.id, d.id, r.source, r.path, r.size, r.sha256, r.call_id, r.recorder_id, r.started_at, d.destination,
+	coalesce(d.state, r.state), coalesce(d.reason, r.reason), coalesce(d.reason_text, r.reason_text), coalesce(d.attempts, 0), d.idem_key,
+	r.first_seen, d.accepted_at, CASE WHEN d.state IN ('planned', 'declared', 'in_doubt') THEN d.next_attempt END, coalesce(d.updated, r.updated),
+	(SELECT json_group_object(v.name, v.value) FROM vendor_ids AS v WHERE v.delivery_id = d.id AND substr(v.name, 1, 1) <> '_')`
+
+func scanRow(rows *sql.Rows) (Row, error) {
+	var (
+		r                                                 Row
+		path, sum, ids                                    []byte
+		delivery, started, first, accepted, next, updated sql.NullInt64
+		callID, recorder, destination, reason, text, key  sql.NullString
+	)
+	err := rows.Scan(&r.ID, &delivery, &r.Source, &path, &r.Size, &sum, &callID, &recorder, &started, &destination,
+		&r.State, &reason, &text, &r.Attempts, &key, &first, &accepted, &next, &updated, &ids)
+	if err != nil {
+		return r, err
+	}
+	if delivery.Valid {
+		r.DeliveryID = &delivery.Int64
+	}
+	r.Path, r.SHA256 = string(path), orNull(hex.EncodeToString(sum))
+	r.CallID, r.RecordingID, r.Destination, r.IdempotencyKey = orNull(callID.String), orNull(recorder.String), orNull(destination.String), orNull(key.String)
+	r.Reason, r.ReasonText = orNull(reason.String), orNull(text.String)
+	r.StartedAt, r.AcceptedAt, r.NextAttemptAt = instantOrNull(started), instantOrNull(accepted), instantOrNull(next)
+	r.FirstSeenAt, r.UpdatedAt = instant(first), instant(updated)
+	if err := json.Unmarshal(ids, &r.IDs); err != nil {
+		return r, fmt.Errorf("read vendor ids: %w", err)
+	}
+	return r, nil
+}
+
+func orNull(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+func instantOrNull(v sql.NullInt64) *time.Time {
+	if !v.Valid {
+		return nil
+	}
+	t := instant(v)
+	return &t
+}
+
+// List calls fn for every row that the filter selects, ordered by recording
+// and delivery. Rows that change meanwhile are seen before or after their
+// change. An error of fn ends the list and is returned.
+func (r *Reader) List(ctx context.Context, f Filter, fn func(Row) error) error {
+	where, args := f.where()
+	query := "SELECT " + rowColumns + " FROM " + f.from() + " WHERE (r.id, coalesce(d.id, 0)) > (?, ?)" + where + " ORDER BY r.id, coalesce(d.id, 0) LIMIT ?"
+	var recording, delivery int64
+	for left := f.Limit; ; {
+		page := listPage
+		if f.Limit > 0 {
+			page = min(page, left)
+		}
+		batch, err := r.page(ctx, query, slices.Concat([]any{recording, delivery}, args, []any{page}))
+		if err != nil {
+			return fmt.Errorf("list: %w", err)
+		}
+		for _, row := range batch {
+			if err := fn(row); err != nil {
+				return err
+			}
+			recording, delivery = row.ID, 0
+			if row.DeliveryID != nil {
+				delivery = *row.DeliveryID
+			}
+		}
+		if left -= len(batch); len(batch) < page || f.Limit > 0 && left == 0 {
+			return nil
+		}
+	}
+}
+
+// page runs a query of rowColumns whose text depends on a filter.
+func (r *Reader) page(ctx context.Context, query string, args []any) ([]Row, error) {
+	rows, err := r.db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	var out []Row
+	return out, each(rows, func(rows *sql.Rows) error {
+		row, err := scanRow(rows)
+		out = append(out, row)
+		return err
+	})
+}
+
+// openStates are the states that the index deliveries_open holds: few of many
+// millions of deliveries.
+var openStates = []State{Planned, Declaring, Declared, Sending, Committing, InDoubt, Rejected, Held}
+
+// from begins at the open deliveries if only their states are asked for, so
+// that what needs a person is found without reading the whole history.
+func (f Filter) from() string {
+	few := len(f.States) > 0
+	for _, s := range f.States {
+		few = few && slices.Contains(openStates, State(s))
+	}
+	if few {
+		return `deliveries AS d INDEXED BY deliveries_open JOIN recordings AS r ON r.id = d.recording_id
+			AND d.state IN ('planned', 'declaring', 'declared', 'sending', 'committing', 'in_doubt', 'rejected', 'held')`
+	}
+	return "recordings AS r LEFT JOIN deliveries AS d ON d.recording_id = r.id"
+}
+
+func (f Filter) where() (string, []any) {
+	var sb strings.Builder
+	var args []any
+	in := func(column string, values []string) {
+		if len(values) == 0 {
+			return
+		}
+		sb.WriteString(" AND " + column + " IN (?" + strings.Repeat(",?", len(values)-1) + ")")
+		for _, v := range values {
+			args = append(args, v)
+		}
+	}
+	if few := strings.HasPrefix(f.from(), "deliveries"); few {
+		in("d.state", f.States)
+	} else {
+		in("coalesce(d.state, r.state)", f.States)
+	}
+	in("r.source", f.Sources)
+	in("d.destination", f.Destinations)
+	if !f.Since.IsZero() {
+		sb.WriteString(" AND r.first_seen >= ?")
+		args = append(args, dueMS(f.Since))
+	}
+	if !f.Until.IsZero() {
+		sb.WriteString(" AND r.first_seen < ?")
+		args = append(args, dueMS(f.Until))
+	}
+	if f.CallID != "" {
+		sb.WriteString(" AND r.id IN (SELECT id FROM recordings WHERE call_id = ? UNION SELECT id FROM recordings WHERE recorder_id = ?)")
+		args = append(args, f.CallID, f.CallID)
+	}
+	if f.Reason != "" {
+		sb.WriteString(" AND coalesce(d.reason, r.reason) = ?")
+		args = append(args, f.Reason)
+	}
+	return sb.String(), args
+}
+
+var errTooMany = errors.New("more than 100 recordings match; use `ingestd list`")

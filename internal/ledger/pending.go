@@ -1,0 +1,75 @@
+package ledger
+
+import (
+	"context"
+	"fmt"
+)
+
+// Pending counts what is still to be done, and what cannot be done without a
+// person or a file that is not there.
+type Pending struct {
+	Settling    int   // recordings that still settle, or whose look is due
+	Documents   int   // documents that still settle
+	Waiting     int   // recordings that wait, in time, for a sidecar
+	Deliveries  int   // planned up to in doubt
+	Disposable  int   // files that may go now
+	Delivered   int   // accepted or confirmed, since ever
+	NeedsPerson int   // held, rejected, quarantined, or waiting past their time
+	Bytes       int64 // of Deliveries; beyond the first thousands an estimate
+}
+
+// bytesSample bounds the work of estimating Pending.Bytes.
+const bytesSample = 5000
+
+// Pending costs little whatever the backlog: it reads the counters that
+// triggers keep, and short indexes.
+func (l *Ledger) Pending(ctx context.Context) (Pending, error) {
+	s := Status{Sources: map[string]map[string]int64{}, Destinations: map[string]map[string]int64{}, NeedsPerson: map[string]int64{}}
+	if err := l.reader.counts(ctx, &s); err != nil {
+		return Pending{}, fmt.Errorf("pending: %w", err)
+	}
+	var p Pending
+	waiting := 0
+	for _, states := range s.Sources {
+		p.Settling += int(states[string(Settling)])
+		waiting += int(states[string(Waiting)])
+	}
+	for _, states := range s.Destinations {
+		for _, state := range []State{Planned, Declaring, Declared, Sending, Committing, InDoubt} {
+			p.Deliveries += int(states[string(state)])
+		}
+		p.Delivered += int(states[string(Accepted)] + states[string(Confirmed)])
+	}
+	for _, n := range s.NeedsPerson {
+		p.NeedsPerson += int(n)
+	}
+	now := l.now().UnixMilli()
+	var late, due, sampled int
+	var sum int64
+	for _, q := range []struct {
+		sql  string
+		args []any
+		into []any
+	}{
+		{"SELECT count(*) FROM recordings INDEXED BY recordings_late WHERE state = 'waiting' AND wait_until <= ?", []any{now}, []any{&late}},
+		{"SELECT count(*) FROM recordings WHERE state = 'waiting' AND due_at <= ?", []any{now}, []any{&due}},
+		{"SELECT count(*) FROM documents INDEXED BY documents_due WHERE state = 'settling'", nil, []any{&p.Documents}},
+		{`SELECT (SELECT count(*) FROM recordings WHERE state = 'ready' AND settled = 1 AND move_to IS NULL AND due_at <= ?) +
+			(SELECT count(*) FROM recordings WHERE state = 'ready' AND move_to IS NOT NULL)`, []any{now}, []any{&p.Disposable}},
+		{`SELECT count(*), coalesce(sum(r.size), 0) FROM (SELECT recording_id FROM deliveries
+			WHERE state IN ('planned', 'declaring', 'declared', 'sending', 'committing', 'in_doubt') LIMIT ?) AS d
+			JOIN recordings AS r ON r.id = d.recording_id`, []any{bytesSample}, []any{&sampled, &sum}},
+	} {
+		if err := l.reader.row(ctx, q.sql, q.args, q.into); err != nil {
+			return Pending{}, fmt.Errorf("pending: %w", err)
+		}
+	}
+	// A waiting recording past its time that is due is about to be decided.
+	p.Settling += due
+	p.NeedsPerson += late
+	p.Waiting = max(waiting-late, 0)
+	if p.Bytes = sum; sampled > 0 && p.Deliveries > sampled {
+		p.Bytes = sum / int64(sampled) * int64(p.Deliveries)
+	}
+	return p, nil
+}

@@ -1,0 +1,86 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+)
+
+// probed is what a read-only look at a ledger found.
+type probed struct {
+	uid     string
+	version int
+}
+
+// probe looks at a ledger without changing it: is it ours, of a version that
+// this program knows, and healthy?
+func probe(ctx context.Context, path string, newest int) (p probed, err error) {
+	refuse := func(text string, err error) error {
+		return &OpenError{Text: path + " " + text, Hint: "the file is left as it is; restore a backup, or name another path in [ledger]", Err: err}
+	}
+	db := connect(path, dsnRead, 1)
+	defer func() { err = errors.Join(err, db.Close()) }()
+	var app int
+	if err := db.QueryRowContext(ctx, "PRAGMA application_id").Scan(&app); err != nil {
+		return p, refuse("cannot be read as a ledger", err)
+	}
+	if app != applicationID {
+		return p, refuse("is not a ledger of ingestd", nil)
+	}
+	if err := db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&p.version); err != nil {
+		return p, refuse("cannot be read", err)
+	}
+	if p.version > newest {
+		return p, &OpenError{
+			Text: fmt.Sprintf("%s was written by a newer ingestd (ledger version %d, this program knows %d)", path, p.version, newest),
+			Hint: "run the newer program, or restore a backup of the older version",
+		}
+	}
+	clean := false
+	if err := db.QueryRowContext(ctx, "SELECT uid, clean FROM meta").Scan(&p.uid, &clean); err != nil {
+		return p, refuse("cannot be read", err)
+	}
+	problems, err := integrity(ctx, db, !clean)
+	if err != nil {
+		return p, refuse("cannot be checked", err)
+	}
+	if len(problems) > 0 {
+		return p, refuse("is damaged: "+problems[0], nil)
+	}
+	return p, nil
+}
+
+// integrity runs SQLite's own checks; the full ones find more and take longer.
+func integrity(ctx context.Context, db querier, full bool) ([]string, error) {
+	checks := []string{"PRAGMA quick_check(20)"}
+	if full {
+		checks = []string{"PRAGMA integrity_check(20)", `SELECT 'a row of ' || "table" || ' refers to a missing row of ' || parent FROM pragma_foreign_key_check LIMIT 20`}
+	}
+	var problems []string
+	for _, check := range checks {
+		rows, err := db.QueryContext(ctx, check)
+		if err != nil {
+			return nil, err
+		}
+		err = each(rows, func(rows *sql.Rows) error {
+			var text string
+			if err := rows.Scan(&text); err != nil {
+				return err
+			}
+			if text != "ok" {
+				problems = append(problems, text)
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return problems, nil
+}
+
+// querier is a pool or a transaction.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}

@@ -1,0 +1,301 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+const (
+	lookColumns      = "dev, ino, size, mtime_ns, ctime_ns, quiet_since, looks, due_at"
+	recordingColumns = "id, ver, source, path, state, reason, reason_text, " + lookColumns +
+		", wait_until, sha256, business_key, move_to, moved_to, first_seen, updated"
+	fullColumns = recordingColumns + ", call_json, audio_json"
+)
+
+// scannedLook takes lookColumns.
+type scannedLook struct {
+	dev, ino, quiet int64
+	due             sql.NullInt64
+	look            Look
+}
+
+func (s *scannedLook) dest() []any {
+	id := &s.look.Identity
+	return []any{&s.dev, &s.ino, &id.Size, &id.MtimeNS, &id.CtimeNS, &s.quiet, &s.look.Looks, &s.due}
+}
+
+// value: device and inode are unsigned, SQLite's integers are not: the bits
+// are kept.
+func (s *scannedLook) value() Look {
+	l := s.look
+	l.Identity.Dev, l.Identity.Ino = uint64(s.dev), uint64(s.ino)
+	l.Since = time.UnixMilli(s.quiet).UTC()
+	return l
+}
+
+func lookArgs(l Look) []any {
+	id := l.Identity
+	return []any{int64(id.Dev), int64(id.Ino), id.Size, id.MtimeNS, id.CtimeNS, l.Since.UnixMilli(), l.Looks}
+}
+
+// scanRecording reads recordingColumns, or fullColumns with call and audio.
+func scanRecording(row interface{ Scan(...any) error }, full bool) (Recording, error) {
+	var (
+		r                        Recording
+		look                     scannedLook
+		path, sum, moveTo, moved []byte
+		callJSON, audioJSON      []byte
+		wait, firstSeen, updated sql.NullInt64
+		business                 sql.NullString
+	)
+	dest := append([]any{&r.ID, &r.Ver, &r.Source, &path, &r.State, &r.Reason, &r.ReasonText}, look.dest()...)
+	dest = append(dest, &wait, &sum, &business, &moveTo, &moved, &firstSeen, &updated)
+	if full {
+		dest = append(dest, &callJSON, &audioJSON)
+	}
+	if err := row.Scan(dest...); err != nil {
+		return r, err
+	}
+	r.Path, r.MoveTo, r.MovedTo = string(path), string(moveTo), string(moved)
+	r.Look, r.DueAt, r.WaitUntil = look.value(), instant(look.due), instant(wait)
+	r.SHA256, r.BusinessKey = hex.EncodeToString(sum), business.String
+	r.FirstSeen, r.Updated = instant(firstSeen), instant(updated)
+	if !full {
+		return r, nil
+	}
+	var err1, err2 error
+	r.Call, err1 = decodeCall(callJSON)
+	r.Audio, err2 = decodeAudio(audioJSON)
+	return r, errors.Join(err1, err2)
+}
+
+// RecordingsAt returns the current row of every path that has one. Call and
+// Audio are not loaded.
+func (l *Ledger) RecordingsAt(ctx context.Context, source string, paths []string) (map[string]Recording, error) {
+	out := make(map[string]Recording, len(paths))
+	err := l.reader.atPaths(ctx, "SELECT "+recordingColumns+" FROM recordings WHERE current = 1 AND source = ? AND path IN (", source, paths,
+		func(rows *sql.Rows) error {
+			r, err := scanRecording(rows, false)
+			out[r.Path] = r
+			return err
+		})
+	if err != nil {
+		return nil, fmt.Errorf("look recordings up: %w", err)
+	}
+	return out, nil
+}
+
+// pathsAtOnce is how many paths one query asks for.
+const pathsAtOnce = 256
+
+// atPaths runs a query that ends in an open list of paths. The list is padded
+// to a power of two, so that few texts need preparing.
+func (r *Reader) atPaths(ctx context.Context, query, source string, paths []string, fn func(*sql.Rows) error) error {
+	for chunk := range slices.Chunk(paths, pathsAtOnce) {
+		size := 1
+		for size < len(chunk) {
+			size *= 2
+		}
+		args := make([]any, 0, size+1)
+		args = append(args, source)
+		for i := range size {
+			args = append(args, []byte(chunk[min(i, len(chunk)-1)]))
+		}
+		if err := r.rows(ctx, query+"?"+strings.Repeat(",?", size-1)+")", args, fn); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// SeeRecordings inserts a settling (or quarantined) row for each file, as one
+// transaction. An older current row of the path stops being current; if it
+// was not finished it has vanished, and its unsent deliveries are cancelled.
+func (l *Ledger) SeeRecordings(ctx context.Context, seen []Seen) error {
+	if len(seen) == 0 {
+		return nil
+	}
+	return l.w.write(ctx, "remember recordings", func(t *tx) error {
+		for i := range seen {
+			if err := t.seeRecording(&seen[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (t *tx) seeRecording(s *Seen) error {
+	state := s.State
+	if state == "" {
+		state = Settling
+	}
+	if state != Settling && state != Quarantined {
+		return fmt.Errorf("%w: a recording cannot begin as %q", ErrMove, state)
+	}
+	var old int64
+	err := t.row("SELECT id FROM recordings WHERE source = ? AND path = ? AND current = 1", []any{s.Source, []byte(s.Path)}, []any{&old})
+	if err == nil {
+		err = t.replace(old, "file_changed", "another file took its name before it was sent")
+	} else if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	if err != nil {
+		return err
+	}
+	_, err = t.newRecording(s, state)
+	return err
+}
+
+func (t *tx) newRecording(s *Seen, state RecordingState) (int64, error) {
+	args := []any{s.Source, []byte(s.Path), state, s.Reason, s.ReasonText, t.at, t.at}
+	id, err := t.insert(`INSERT INTO recordings (source, path, state, reason, reason_text, first_seen, updated,
+		dev, ino, size, mtime_ns, ctime_ns, quiet_since, looks, due_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		append(append(args, lookArgs(s.Look)...), t.dueOrNow(s.Due))...)
+	if err != nil {
+		return 0, err
+	}
+	return id, t.event(event{recording: id, to: string(state), reason: s.Reason, text: s.ReasonText})
+}
+
+func (t *tx) dueOrNow(due time.Time) any {
+	if due.IsZero() {
+		return t.at
+	}
+	return dueMS(due)
+}
+
+// replace takes the path away from a row: what was not finished has vanished.
+func (t *tx) replace(id int64, reason, why string) error {
+	r, err := t.recording(id)
+	if err != nil {
+		return err
+	}
+	switch r.State {
+	case Done, Skipped, Vanished:
+		return t.one("UPDATE recordings SET current = 0, ver = ver + 1, updated = ? WHERE id = ?", t.at, id)
+	}
+	err = t.one(`UPDATE recordings SET current = 0, state = 'vanished', reason = 'replaced', reason_text = ?, due_at = NULL, settled = 0,
+		move_to = NULL, ver = ver + 1, updated = ? WHERE id = ?`, why, t.at, id)
+	if err != nil {
+		return err
+	}
+	if err := t.event(event{recording: id, from: string(r.State), to: string(Vanished), reason: "replaced", text: why}); err != nil {
+		return err
+	}
+	if err := t.forgetKeys(id); err != nil {
+		return err
+	}
+	return t.cancelUnsent(id, reason, why)
+}
+
+// shortRecording is what transitions need to know of a row.
+type shortRecording struct {
+	ID, Ver int64
+	Source  string
+	Path    []byte
+	State   RecordingState
+	Reason  string
+	Current bool
+}
+
+func (t *tx) recording(id int64) (r shortRecording, err error) {
+	r.ID = id
+	err = t.row("SELECT ver, source, path, state, reason, current FROM recordings WHERE id = ?", []any{id},
+		[]any{&r.Ver, &r.Source, &r.Path, &r.State, &r.Reason, &r.Current})
+	if errors.Is(err, sql.ErrNoRows) {
+		err = fmt.Errorf("recording %d: %w", id, ErrNotFound)
+	}
+	return r, err
+}
+
+// recordingAt is recording with the compare of a compare-and-set.
+func (t *tx) recordingAt(id, ver int64, to RecordingState) (shortRecording, error) {
+	r, err := t.recording(id)
+	switch {
+	case err != nil:
+		return r, err
+	case r.Ver != ver:
+		return r, fmt.Errorf("recording %d: %w", id, ErrStale)
+	case !canMoveRecording(r.State, to):
+		return r, fmt.Errorf("recording %d: %w: %s to %s", id, ErrMove, r.State, to)
+	}
+	return r, nil
+}
+
+// RelookRecordings notes another look at known files, as one transaction. Rows
+// that changed meanwhile are left alone: the next scan sees the file again.
+// A waiting, quarantined or skipped row whose file changed settles anew.
+func (l *Ledger) RelookRecordings(ctx context.Context, again []Relook) error {
+	if len(again) == 0 {
+		return nil
+	}
+	return l.w.write(ctx, "look at recordings again", func(t *tx) error {
+		for i := range again {
+			if err := t.relookRecording(&again[i]); err != nil && !errors.Is(err, ErrStale) {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (t *tx) relookRecording(a *Relook) error {
+	r, err := t.recordingAt(a.ID, a.Ver, Settling)
+	if err != nil {
+		return err
+	}
+	err = t.one(`UPDATE recordings SET state = 'settling', reason = ?, reason_text = '', ver = ver + 1, updated = ?,
+		wait_until = CASE WHEN state = 'settling' THEN wait_until END,
+		dev = ?, ino = ?, size = ?, mtime_ns = ?, ctime_ns = ?, quiet_since = ?, looks = ?, due_at = ? WHERE id = ?`,
+		append(append([]any{a.Why, t.at}, lookArgs(a.Look)...), t.dueOrNow(a.Due), a.ID)...)
+	if err != nil || r.State == Settling {
+		return err
+	}
+	if err := t.forgetKeys(a.ID); err != nil {
+		return err
+	}
+	return t.event(event{recording: a.ID, from: string(r.State), to: string(Settling), reason: "file_changed", text: "the file changed and settles anew"})
+}
+
+// DueRecordings returns settling and waiting rows whose look is due, the
+// oldest first. Call and Audio are not loaded.
+func (l *Ledger) DueRecordings(ctx context.Context, source string, now time.Time, limit int) ([]Recording, error) {
+	return l.recordings(ctx, "SELECT "+recordingColumns+` FROM recordings INDEXED BY recordings_due
+		WHERE source = ? AND due_at <= ? AND state IN ('settling', 'waiting') AND due_at IS NOT NULL ORDER BY due_at LIMIT ?`,
+		false, source, now.UnixMilli(), limit)
+}
+
+func (l *Ledger) recordings(ctx context.Context, query string, full bool, args ...any) ([]Recording, error) {
+	var out []Recording
+	err := l.reader.rows(ctx, query, args, func(rows *sql.Rows) error {
+		r, err := scanRecording(rows, full)
+		out = append(out, r)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read recordings: %w", err)
+	}
+	return out, nil
+}
+
+// NextDue returns the earliest time at which a recording or document of the
+// source is due, or false if none is.
+func (l *Ledger) NextDue(ctx context.Context, source string) (time.Time, bool, error) {
+	var due sql.NullInt64
+	err := l.reader.row(ctx, `SELECT min(due) FROM (
+		SELECT min(due_at) AS due FROM recordings INDEXED BY recordings_due WHERE source = ?1 AND state IN ('settling', 'waiting') AND due_at IS NOT NULL
+		UNION ALL SELECT min(due_at) FROM documents INDEXED BY documents_due WHERE source = ?1 AND state = 'settling'
+		UNION ALL SELECT min(due_at) FROM recordings INDEXED BY recordings_settled WHERE source = ?1 AND state = 'ready' AND settled = 1 AND move_to IS NULL)`,
+		[]any{source}, []any{&due})
+	if err != nil {
+		return time.Time{}, false, fmt.Errorf("read next due time: %w", err)
+	}
+	return instant(due), due.Valid, nil
+}

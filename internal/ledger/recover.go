@@ -1,0 +1,94 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+)
+
+// poison is the number of crashes after which a delivery is held: something
+// about it may be what kills the program.
+const poison = 3
+
+// Recover deals with what a crash left in mid-way, before any worker starts:
+// deliveries that were being declared or sent go where the destination's
+// vendor allows, those past the gate are in doubt, and documents whose
+// indexing was cut short are finished. Running it again changes nothing.
+func (l *Ledger) Recover(ctx context.Context, how func(destination string) Recovery) (Recovered, error) {
+	var out Recovered
+	err := l.w.write(ctx, "recover", func(t *tx) error {
+		out = Recovered{}
+		var left []shortDelivery
+		err := t.rows("SELECT "+shortDeliveryColumns+` FROM deliveries INDEXED BY deliveries_open WHERE state IN ('declaring', 'sending', 'committing')
+			AND state IN ('planned', 'declaring', 'declared', 'sending', 'committing', 'in_doubt', 'rejected', 'held')`, nil,
+			func(rows *sql.Rows) error {
+				var d shortDelivery
+				err := rows.Scan(d.dest()...)
+				left = append(left, d)
+				return err
+			})
+		if err != nil {
+			return err
+		}
+		for _, d := range left {
+			if err := t.recoverDelivery(d, how(d.Destination), &out); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return Recovered{}, err
+	}
+	return out, l.finishDocuments(ctx)
+}
+
+func (t *tx) recoverDelivery(d shortDelivery, how Recovery, out *Recovered) error {
+	s := Step{From: d.State, Class: "crash", Reason: "crash"}
+	switch d.State {
+	case Declaring:
+		s.To, s.Text = how.Declaring, "the program stopped while it declared the recording"
+	case Sending:
+		s.To, s.Text = how.Sending, "the program stopped before the recording was whole at the vendor"
+	default:
+		s.To, s.Text = InDoubt, "the program stopped after the whole recording was sent and before the answer came"
+	}
+	if d.Crashes+1 >= poison {
+		s.To, s.Reason = Held, "poison"
+		s.Text = fmt.Sprintf("%s, for the %drd time; find out why, then `ingestd retry`", s.Text, poison)
+	}
+	if !CanMove(s.From, s.To) {
+		return fmt.Errorf("delivery %d: %w: %s to %s", d.ID, ErrMove, s.From, s.To)
+	}
+	switch s.To {
+	case InDoubt:
+		out.InDoubt++
+	case Held:
+		out.Held++
+	default:
+		out.Requeued++
+	}
+	if err := t.exec("UPDATE deliveries SET crashes = crashes + 1 WHERE id = ?", d.ID); err != nil {
+		return err
+	}
+	return t.move(d, s)
+}
+
+func (l *Ledger) finishDocuments(ctx context.Context) error {
+	var ids []int64
+	err := l.reader.rows(ctx, "SELECT id FROM documents INDEXED BY documents_unfinished WHERE unfinished = 1", nil, func(rows *sql.Rows) error {
+		var id int64
+		err := rows.Scan(&id)
+		ids = append(ids, id)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("read unfinished documents: %w", err)
+	}
+	for _, id := range ids {
+		if _, err := l.finishDocument(ctx, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,246 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/mattn/go-sqlite3"
+)
+
+var errClosed = errors.New("ledger is closed")
+
+const (
+	writeTimeout = time.Minute // how long a caller waits for its commit
+	maxBatch     = 256         // writes that share one commit
+)
+
+// retryPauses are the waits after SQLITE_FULL and SQLITE_BUSY; when they are
+// used up the writer fences. BUSY has waited busy_timeout each time already.
+func retryPauses() []time.Duration {
+	return []time.Duration{100 * time.Millisecond, 500 * time.Millisecond, 2 * time.Second, 5 * time.Second, 10 * time.Second}
+}
+
+// writer is the group commit: one goroutine owns the writing connection. The
+// writes that arrive while a commit waits for the disk share the next
+// transaction, so that many workers pay for one fsync. Each write runs in its
+// own savepoint: its error undoes only itself. All are answered after the
+// commit.
+type writer struct {
+	conn     *sql.Conn
+	stmts    map[string]*sql.Stmt
+	ops      chan *op
+	quit     chan struct{} // closed by close
+	stopped  chan struct{} // closed when the goroutine has ended
+	fenced   chan struct{}
+	fenceMu  sync.Mutex
+	cause    error // why it fenced
+	boot     string
+	now      func() time.Time
+	timeout  time.Duration
+	pauses   []time.Duration
+	makeRoom func()       // called once on SQLITE_FULL: gives the ballast back
+	commit   func() error // COMMIT; tests put errors here
+	commits  atomic.Int64 // successful ones
+}
+
+// op is one write.
+type op struct {
+	fn    func(*tx) error
+	err   error      // of fn
+	done  chan error // buffered
+	taken atomic.Bool
+}
+
+func newWriter(conn *sql.Conn, boot string, now func() time.Time) *writer {
+	w := &writer{
+		conn: conn, stmts: map[string]*sql.Stmt{}, ops: make(chan *op, maxBatch),
+		quit: make(chan struct{}), stopped: make(chan struct{}), fenced: make(chan struct{}),
+		boot: boot, now: now, timeout: writeTimeout, pauses: retryPauses(), makeRoom: func() {},
+	}
+	w.commit = func() error { return w.exec("COMMIT") }
+	return w
+}
+
+// write runs fn in a durable transaction and returns after its commit. The
+// caller's cancellation does not reach it: an effect that happened outside
+// must be recorded also during a shutdown.
+func (w *writer) write(ctx context.Context, what string, fn func(*tx) error) error {
+	select {
+	case <-w.fenced:
+		return w.fencedErr(what)
+	default:
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.timeout)
+	defer cancel()
+	o := &op{fn: fn, done: make(chan error, 1)}
+	select {
+	case w.ops <- o:
+	case <-w.stopped:
+		return fmt.Errorf("%s: %w", what, errClosed)
+	case <-ctx.Done():
+		return fmt.Errorf("%s: not written, the ledger is too slow: %w", what, ctx.Err())
+	}
+	select {
+	case err := <-o.done:
+		if err != nil {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+		return nil
+	case <-w.stopped:
+		select { // answered just before the end
+		case err := <-o.done:
+			return err
+		default:
+			return fmt.Errorf("%s: %w", what, errClosed)
+		}
+	case <-ctx.Done():
+		if o.taken.CompareAndSwap(false, true) {
+			return fmt.Errorf("%s: not written, the ledger is too slow: %w", what, ctx.Err())
+		}
+		return fmt.Errorf("%s: the commit hangs, its outcome is unknown: %w", what, ctx.Err())
+	}
+}
+
+// run is the goroutine.
+func (w *writer) run() {
+	defer close(w.stopped)
+	for {
+		select {
+		case o := <-w.ops:
+			w.flush(w.gather(o))
+		case <-w.quit:
+			for {
+				select {
+				case o := <-w.ops:
+					w.flush(w.gather(o))
+				default:
+					return
+				}
+			}
+		}
+	}
+}
+
+// gather takes what waits beside the first write.
+func (w *writer) gather(first *op) []*op {
+	var batch []*op
+	for o := first; ; {
+		if o.taken.CompareAndSwap(false, true) {
+			batch = append(batch, o)
+		}
+		if len(batch) == maxBatch {
+			return batch
+		}
+		select {
+		case o = <-w.ops:
+		default:
+			return batch
+		}
+	}
+}
+
+// flush commits a batch and answers its callers. A full disk or a foreign
+// lock is waited for; anything else that goes wrong with the transaction as a
+// whole fences, because a COMMIT that failed may still have happened.
+func (w *writer) flush(batch []*op) {
+	var err error
+	if w.fenceErr() != nil {
+		err = ErrFenced
+	} else {
+		err = w.commitBatch(batch)
+	}
+	for n := 0; err != nil && transient(err) && n < len(w.pauses); n++ {
+		if code, _ := sqliteCode(err); code == sqlite3.ErrFull && n == 0 {
+			w.makeRoom()
+		}
+		<-time.After(w.pauses[n])
+		err = w.commitBatch(batch)
+	}
+	if err != nil {
+		w.fence(err)
+	}
+	for _, o := range batch {
+		if err != nil {
+			o.done <- fmt.Errorf("%w: %w", ErrFenced, w.fenceErr())
+		} else {
+			o.done <- o.err
+		}
+	}
+}
+
+// commitBatch runs the writes in one transaction. Its error is about the
+// transaction; errors of single writes are left in their op.
+func (w *writer) commitBatch(batch []*op) (err error) {
+	if len(batch) == 0 {
+		return nil
+	}
+	if err := w.exec("BEGIN IMMEDIATE"); err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	open := true
+	defer func() {
+		if open {
+			// Some errors have rolled back already; then there is nothing to do.
+			_ = w.exec("ROLLBACK")
+		}
+	}()
+	t := &tx{w: w, at: w.now().UnixMilli()}
+	good := 0
+	for _, o := range batch {
+		if err := w.exec("SAVEPOINT op"); err != nil {
+			return fmt.Errorf("savepoint: %w", err)
+		}
+		if o.err = o.fn(t); o.err == nil {
+			good++
+		} else if broken(o.err) {
+			return o.err
+		} else if err := w.exec("ROLLBACK TO op"); err != nil {
+			return fmt.Errorf("roll back one write: %w", err)
+		}
+		if err := w.exec("RELEASE op"); err != nil {
+			return fmt.Errorf("release: %w", err)
+		}
+	}
+	if good == 0 {
+		return nil // nothing to commit
+	}
+	if err := w.commit(); err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	open = false
+	w.commits.Add(1)
+	return nil
+}
+
+// close ends the goroutine after the writes under way.
+func (w *writer) close() {
+	close(w.quit)
+	<-w.stopped
+	for _, s := range w.stmts {
+		s.Close()
+	}
+}
+
+func (w *writer) fence(err error) {
+	w.fenceMu.Lock()
+	defer w.fenceMu.Unlock()
+	if w.cause == nil {
+		w.cause = err
+		close(w.fenced)
+	}
+}
+
+func (w *writer) fenceErr() error {
+	w.fenceMu.Lock()
+	defer w.fenceMu.Unlock()
+	return w.cause
+}
+
+func (w *writer) fencedErr(what string) error {
+	return fmt.Errorf("%s: %w: %w", what, ErrFenced, w.fenceErr())
+}

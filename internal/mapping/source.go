@@ -1,0 +1,210 @@
+package mapping
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"regexp"
+	"slices"
+
+	"ingestd/internal/call"
+)
+
+// SourceConfig is the mapping part of one source, as in the config file.
+type SourceConfig struct {
+	NamePattern string            // regular expression over the relative path; "": none
+	TimeZone    string            // IANA name or fixed offset for times without one; "": such times are refused
+	Region      string            // ISO 3166-1 code for phone numbers without +; "": none
+	Accept      string            // expression; "": every recording
+	Call        map[string]string // canonical field -> expression; empty: see [Source.Call]
+	Custom      map[string]string // name of the operator's choice -> expression
+	Sidecars    []SidecarExprs    // in the order of the config file
+}
+
+// SidecarExprs are the expressions of one sidecar. Key and MediaKey are empty
+// unless it is paired by key.
+type SidecarExprs struct{ Name, Key, MediaKey string }
+
+// Source maps the recordings of one source. Safe for concurrent use.
+type Source struct {
+	defaults defaults
+	pattern  *regexp.Regexp
+	sidecars []string
+	accept   *program
+	call     map[string]*program // by canonical name; empty: documents carry the names
+	custom   map[string]*program
+	names    []string // of custom, sorted
+	rowKey   map[string]*program
+	mediaKey map[string]*program
+}
+
+// Env is what is known of one recording. A sidecar without an entry in Docs is
+// an empty document.
+type Env struct {
+	Docs  map[string]map[string]any // sidecar name -> normalised document
+	Names map[string]string         // from Names
+	File  call.File
+	Audio call.Audio
+}
+
+var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+// CompileSource checks everything. The error joins one *CompileError for each
+// mistake.
+func CompileSource(c SourceConfig) (*Source, error) {
+	s := &Source{call: map[string]*program{}, custom: map[string]*program{}, rowKey: map[string]*program{}, mediaKey: map[string]*program{}}
+	errs := s.settings(c)
+	for _, sc := range c.Sidecars {
+		s.sidecars = append(s.sidecars, sc.Name)
+	}
+	comp := newCompiler(sourceTypes(s.sidecars, s.pattern), s.defaults)
+	if c.Accept != "" {
+		s.accept = comp.compile("accept", "accept", c.Accept)
+		// The library's own AsBool would turn a missing value into false.
+		if s.accept != nil && s.accept.kind != reflect.Bool && s.accept.kind != reflect.Interface {
+			comp.fail("accept", c.Accept, 1, 1, "the rule must give true or false; compare the value with something")
+		}
+	}
+	for _, name := range sortedKeys(c.Call) {
+		if !isField(name) {
+			comp.fail("call."+name, c.Call[name], 0, 0, fmt.Sprintf("%q is no field of the call record; put values of your own into [source.call.custom]", name))
+			continue
+		}
+		s.call[name] = comp.compile("call."+name, name, c.Call[name])
+	}
+	for _, name := range []string{"started_at", "direction"} {
+		if _, ok := c.Call[name]; !ok && len(c.Call) > 0 {
+			comp.fail("call."+name, "", 0, 0, name+" is required in every record; "+
+				map[string]string{"started_at": "map it, for example 'time(sidecar.startTime)'", "direction": `map it, or write '"unknown"'`}[name])
+		}
+	}
+	for _, name := range sortedKeys(c.Custom) {
+		s.custom[name] = comp.compile("call.custom."+name, "custom."+name, c.Custom[name])
+		s.names = append(s.names, name)
+	}
+	errs = append(errs, comp.errs...)
+	for _, sc := range c.Sidecars {
+		errs = append(errs, s.keys(sc)...)
+	}
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	return s, nil
+}
+
+// settings takes over pattern, zone, region and the names of sidecars.
+func (s *Source) settings(c SourceConfig) (errs []error) {
+	bad := func(field, value, text string) {
+		errs = append(errs, &CompileError{Field: field, Expr: value, Text: text})
+	}
+	var err error
+	if c.NamePattern != "" {
+		if s.pattern, err = regexp.Compile(c.NamePattern); err != nil {
+			bad("name_pattern", c.NamePattern, err.Error())
+			s.pattern = nil
+		}
+	}
+	if c.TimeZone != "" {
+		if s.defaults.zone, err = loadZone(c.TimeZone); err != nil {
+			bad("time_zone", c.TimeZone, err.Error())
+		}
+	}
+	if s.defaults.region = c.Region; c.Region != "" {
+		if err = checkRegion(c.Region); err != nil {
+			bad("region", c.Region, err.Error())
+		}
+	}
+	for i, sc := range c.Sidecars {
+		switch {
+		case !identifier.MatchString(sc.Name):
+			bad("sidecar", sc.Name, fmt.Sprintf("the name %q cannot be written in expressions; use letters, digits and _", sc.Name))
+		case slices.Contains(reserved, sc.Name):
+			bad("sidecar", sc.Name, fmt.Sprintf("the name %q has a meaning in expressions; choose another", sc.Name))
+		case slices.ContainsFunc(c.Sidecars[:i], func(o SidecarExprs) bool { return o.Name == sc.Name }):
+			bad("sidecar", sc.Name, fmt.Sprintf("the name %q is used twice", sc.Name))
+		}
+	}
+	return errs
+}
+
+// keys compiles a sidecar's key over its own row, and its media key over the
+// recording and the other sidecars.
+func (s *Source) keys(sc SidecarExprs) []error {
+	rows := newCompiler(rowTypes(), s.defaults)
+	if sc.Key != "" {
+		field := "sidecar." + sc.Name + ".key"
+		s.rowKey[sc.Name] = rows.compile(field, field, sc.Key)
+	}
+	others := slices.DeleteFunc(slices.Clone(s.sidecars), func(name string) bool { return name == sc.Name })
+	media := newCompiler(sourceTypes(others, s.pattern), s.defaults)
+	if sc.MediaKey != "" {
+		field := "sidecar." + sc.Name + ".media_key"
+		s.mediaKey[sc.Name] = media.compile(field, field, sc.MediaKey)
+	}
+	return append(rows.errs, media.errs...)
+}
+
+// Names applies name_pattern to a relative path; groups that take no part are
+// left out. Without a pattern there are no names. The error is a *FieldError.
+func (s *Source) Names(rel string) (map[string]string, error) {
+	names := map[string]string{}
+	if s.pattern == nil {
+		return names, nil
+	}
+	found := s.pattern.FindStringSubmatch(rel)
+	if found == nil {
+		return nil, &FieldError{Field: "name", Code: CodePattern,
+			Text: "name: the path does not match name_pattern; if the recorder names its files anew, adapt the pattern"}
+	}
+	for i, group := range s.pattern.SubexpNames() {
+		if group != "" && found[i] != "" {
+			names[group] = found[i]
+		}
+	}
+	return names, nil
+}
+
+// RowKey is the key under which a row of a sidecar is indexed; "" when the row
+// has none or the sidecar is not paired by key. The error is a *FieldError.
+func (s *Source) RowKey(sidecar string, row map[string]any) (string, error) {
+	return keyOf(s.rowKey[sidecar], rowValues(row))
+}
+
+// MediaKey is the key under which a recording looks for its row; "" when it is
+// not known, for example because it comes from a document that is not there
+// yet. The error is a *FieldError.
+func (s *Source) MediaKey(sidecar string, e Env) (string, error) {
+	return keyOf(s.mediaKey[sidecar], s.values(e))
+}
+
+func keyOf(p *program, env map[string]any) (string, error) {
+	if p == nil {
+		return "", nil
+	}
+	v, err := p.run(env)
+	if err != nil {
+		return "", err
+	}
+	key, err := textOf(v, maxText)
+	if err != nil {
+		return "", fieldError(p.field, err)
+	}
+	return key, nil
+}
+
+// Accept says whether the source wants this recording. The error is a
+// *FieldError.
+func (s *Source) Accept(e Env) (bool, error) {
+	if s.accept == nil {
+		return true, nil
+	}
+	v, err := s.accept.run(s.values(e))
+	if err != nil {
+		return false, err
+	}
+	yes, ok := v.(bool)
+	if !ok {
+		return false, fieldError("accept", problemf(CodeValue, "the rule gives neither true nor false on this recording; compare the value with something"))
+	}
+	return yes, nil
+}

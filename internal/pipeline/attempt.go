@@ -1,0 +1,327 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"ingestd/internal/call"
+	"ingestd/internal/ledger"
+	"ingestd/internal/senders"
+	"ingestd/internal/watcher"
+)
+
+// attempt makes one try to send one delivery and records what came of it.
+func (pl *pool) attempt(ctx context.Context, claimed ledger.Delivery) {
+	log := pl.p.log.With("delivery", claimed.ID, "recording", claimed.RecordingID, "destination", pl.dest.Name)
+	d, rec, err := pl.p.ledger.Job(ctx, claimed.ID)
+	if err != nil {
+		log.Error("load delivery", "error", err)
+		return
+	}
+	if d.Ver != claimed.Ver {
+		return // settled or changed since it was claimed
+	}
+	j := &journal{ctx: ctx, ledger: pl.p.ledger, id: d.ID, ver: d.Ver, state: d.State}
+	receipt, err := pl.send(ctx, senders.Attempt{
+		Item: item(d, rec), Number: d.Attempts + 1, IDs: d.IDs, Own: d.Own,
+		Open: func() (senders.Media, error) { return pl.open(rec) },
+	}, j)
+	if err == nil {
+		pl.accept(j, receipt)
+		return
+	}
+	var failure *senders.Error
+	if !errors.As(err, &failure) {
+		failure = j.unknown(err)
+	}
+	pl.fail(ctx, j, d, failure)
+}
+
+// send calls the sender and turns a panic of one worker into the failure of
+// one delivery.
+func (pl *pool) send(ctx context.Context, a senders.Attempt, j *journal) (r senders.Receipt, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			pl.p.log.Error("sender panicked", "destination", pl.dest.Name, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			err = &senders.Error{Class: senders.Held, Code: "crash", Text: "the program failed while it sent this recording; report it, then `ingestd retry`"}
+			if j.passedGate() {
+				err = j.unknown(errors.New("panic after the gate"))
+			}
+		}
+	}()
+	return pl.dest.Sender.Send(ctx, a, j)
+}
+
+func item(d ledger.Delivery, rec ledger.Recording) call.Item {
+	it := call.Item{Delivery: call.DeliveryOf(d.IdemKey)}
+	if rec.Call != nil {
+		it.Call = *rec.Call
+	}
+	if rec.Audio != nil {
+		it.Audio = *rec.Audio
+	}
+	it.File = fileFacts(rec.Path, watcher.Entry{Identity: watcher.Identity(rec.Look.Identity)})
+	it.File.SHA256 = rec.SHA256
+	return it
+}
+
+// open opens the recording anew and compares it with what was pinned. A change
+// of ctime alone is not fatal: the streamed hash decides.
+func (pl *pool) open(rec ledger.Recording) (senders.Media, error) {
+	root := pl.p.feeds[rec.Source].watch.Root()
+	if root == nil {
+		return nil, notNow("source_unavailable", "the drop directory is not there", nil)
+	}
+	file, entry, err := root.Open(rec.Path)
+	var refused *watcher.Refused
+	switch {
+	case err == nil:
+	case root.Check() != nil:
+		return nil, notNow("source_unavailable", "the drop directory is not there", err)
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, &senders.Error{Class: senders.Changed, Code: "vanished", Text: "the file is no longer in the drop directory", Err: pathless(err)}
+	case errors.As(err, &refused):
+		return nil, &senders.Error{Class: senders.Changed, Code: refused.Code, Text: refused.Text, Err: err}
+	default:
+		return nil, notNow("unreadable", "the file could not be opened", pathless(err))
+	}
+	pinned := rec.Look.Identity
+	if e := entry.Identity; e.Dev != pinned.Dev || e.Ino != pinned.Ino || e.Size != pinned.Size || e.MtimeNS != pinned.MtimeNS {
+		file.Close()
+		return nil, &senders.Error{Class: senders.Changed, Code: "file_changed", Text: "the file changed before it was sent; it is looked at anew"}
+	}
+	return &openFile{File: file, size: pinned.Size, mtime: pinned.MtimeNS, progress: pl.p.opt.Progress}, nil
+}
+
+// notNow is a local reason to try later that says nothing about the vendor.
+func notNow(code, text string, err error) error {
+	return &senders.Error{Class: senders.Refused, Code: code, Text: text, Err: err}
+}
+
+// openFile is a pinned recording; only Read, Close and Verify are promoted to
+// the sender through senders.Media.
+type openFile struct {
+	*os.File
+	size, mtime int64
+	progress    func(bytes int64)
+}
+
+func (o *openFile) Read(b []byte) (int, error) {
+	n, err := o.File.Read(b)
+	o.progress(int64(n))
+	return n, err
+}
+
+func (o *openFile) Verify() error {
+	info, err := o.Stat()
+	if err != nil {
+		return fmt.Errorf("stat: %w", pathless(err))
+	}
+	if info.Size() != o.size || info.ModTime().UnixNano() != o.mtime {
+		return errChanged
+	}
+	return nil
+}
+
+func (pl *pool) accept(j *journal, r senders.Receipt) {
+	pl.trouble.clear()
+	class := "accepted"
+	if r.Duplicate {
+		class = "duplicate_own"
+	}
+	err := j.finish(ledger.Step{To: ledger.Accepted, Class: class, HTTPStatus: r.HTTPStatus, Text: r.Text, IDs: r.IDs})
+	log := pl.p.log.With("delivery", j.id, "destination", pl.dest.Name)
+	if err != nil {
+		log.Error("record the acceptance", "error", err)
+		return
+	}
+	log.Info("delivery accepted", "http_status", r.HTTPStatus)
+	pl.p.wakeSources(pl.sources)
+}
+
+func (p *Pipeline) wakeSources(names []string) {
+	for _, n := range names {
+		p.feeds[n].wake()
+	}
+}
+
+// fail records a failed attempt: the class decides the next state, the
+// journal how far the attempt had come.
+func (pl *pool) fail(ctx context.Context, j *journal, d ledger.Delivery, e *senders.Error) {
+	log := pl.p.log.With("delivery", d.ID, "recording", d.RecordingID, "destination", pl.dest.Name, "class", string(e.Class), "code", e.Code, "http_status", e.HTTPStatus)
+	until := pl.pauseFor(e)
+	if until.IsZero() && e.HTTPStatus != 0 {
+		pl.trouble.clear() // the vendor answers; it is this delivery that fails
+	}
+	step := pl.next(j, d, e, until)
+	err := j.finish(step)
+	switch {
+	case errors.Is(err, ledger.ErrFenced):
+		return
+	case err != nil:
+		log.Error("record the failed attempt", "error", err)
+		return
+	}
+	log.Warn("delivery "+string(step.To), "next_attempt", step.NextAttempt)
+	if e.Class == senders.Changed {
+		if err := pl.p.ledger.Requeue(context.WithoutCancel(ctx), d.RecordingID, e.Code, e.Text); err != nil {
+			log.Error("look at the changed recording anew", "error", err)
+		}
+		pl.p.wakeSources(pl.sources)
+	}
+}
+
+// next is the table of docs/states.md: class and progress in, state out.
+func (pl *pool) next(j *journal, d ledger.Delivery, e *senders.Error, paused time.Time) ledger.Step {
+	now := pl.p.now()
+	s := ledger.Step{Class: string(e.Class), HTTPStatus: e.HTTPStatus, Reason: e.Code, Text: e.Text, Bytes: e.Bytes}
+	switch e.Class {
+	case senders.Rejected:
+		s.To = ledger.Rejected
+	case senders.Held:
+		s.To = ledger.Held
+	case senders.InDoubt:
+		if j.passedGate() {
+			s.To, s.NextAttempt = ledger.InDoubt, now
+			return s
+		}
+		s.To, s.Reason = ledger.Held, "declare_in_doubt"
+	default:
+		s.To = pl.again(j)
+		if free := e.Class == senders.NotSent || e.Class == senders.Auth || e.Class == senders.RateLimited; free {
+			s.Unburn = j.begun()
+			s.NextAttempt = paused
+			return s
+		}
+		s.NextAttempt = now.Add(max(pl.dest.Retry.Delay(d.Attempts+1, pl.p.opt.Random), e.RetryAfter))
+		if giveUp := time.Duration(pl.dest.Retry.GiveUp); !d.FirstAttempt.IsZero() && now.Sub(d.FirstAttempt) > giveUp {
+			s.To, s.Reason = ledger.Held, "gave_up"
+			s.Text = fmt.Sprintf("tried for %s without success, last: %s; `ingestd retry` tries again", giveUp, e.Text)
+		}
+	}
+	return s
+}
+
+// again is the state from which a delivery is tried again. Where a step-1 id
+// must not be used twice, step 1 is repeated under the same key.
+func (pl *pool) again(j *journal) ledger.State {
+	if t := pl.dest.Sender.Traits(); t.TwoStep && t.ReuseDeclared && j.declared() {
+		return ledger.Declared
+	}
+	return ledger.Planned
+}
+
+// journal makes the steps of one attempt durable (senders.Journal). It is
+// used by the sender and, at the gate, by the transport's goroutine.
+type journal struct {
+	ctx    context.Context
+	ledger *ledger.Ledger
+	id     int64
+
+	mu      sync.Mutex
+	ver     int64
+	state   ledger.State
+	started bool // the attempt was counted
+	gate    bool
+	ended   bool
+}
+
+var errAttemptEnded = errors.New("the attempt has already been answered")
+
+func (j *journal) move(steps ...ledger.Step) error {
+	if j.ended {
+		return errAttemptEnded
+	}
+	for i := range steps {
+		steps[i].From = j.state
+		if i > 0 {
+			steps[i].From = steps[i-1].To
+		}
+	}
+	if !j.started && steps[0].To != j.state {
+		steps[0].BeginAttempt, j.started = true, true
+	}
+	ver, err := j.ledger.Move(j.ctx, j.id, j.ver, steps...)
+	if err != nil {
+		return err
+	}
+	j.ver, j.state = ver, steps[len(steps)-1].To
+	return nil
+}
+
+func (j *journal) Declaring() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.state == ledger.Declaring && !j.ended {
+		return nil // the intent is durable already; the step is repeated
+	}
+	return j.move(ledger.Step{To: ledger.Declaring})
+}
+
+func (j *journal) Declared(ids map[string]string) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.move(ledger.Step{To: ledger.Declared, IDs: ids})
+}
+
+func (j *journal) Sending(ids map[string]string) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.state == ledger.Declaring {
+		return j.move(ledger.Step{To: ledger.Declared, IDs: ids}, ledger.Step{To: ledger.Sending})
+	}
+	return j.move(ledger.Step{To: ledger.Sending, IDs: ids})
+}
+
+func (j *journal) Committing() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if err := j.move(ledger.Step{To: ledger.Committing}); err != nil {
+		return err
+	}
+	j.gate = true
+	return nil
+}
+
+// finish records the end of the attempt; nothing may follow it.
+func (j *journal) finish(s ledger.Step) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	started := j.started
+	j.started = true // the last step never begins an attempt
+	err := j.move(s)
+	j.started, j.ended = started, true
+	return err
+}
+
+func (j *journal) begun() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.started
+}
+
+func (j *journal) passedGate() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.gate
+}
+
+func (j *journal) declared() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.state == ledger.Declared || j.state == ledger.Sending || j.state == ledger.Committing
+}
+
+// unknown classifies an error that the sender did not: by how far it came.
+func (j *journal) unknown(err error) *senders.Error {
+	if j.passedGate() {
+		return &senders.Error{Class: senders.InDoubt, Code: "no_answer", Text: "the answer was lost after the whole recording was sent", Err: err}
+	}
+	return &senders.Error{Class: senders.Incomplete, Code: "cut_short", Text: "the attempt ended before the recording was complete", Err: err}
+}

@@ -1,0 +1,165 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"ingestd/internal/ledger"
+	"ingestd/internal/sidecar"
+)
+
+const moveRetry = time.Minute
+
+// dispose keeps, moves or deletes files whose every delivery is accepted. The
+// intent is durable before the file is touched, so that a crash in between is
+// told from a vanished file. A move that fails is tried again and never a
+// reason to send again.
+func (f *feed) dispose(ctx context.Context) (int, error) {
+	rows, err := f.p.ledger.Disposable(ctx, f.src.Name, f.p.now(), dueBatch)
+	if err != nil {
+		return 0, err
+	}
+	for _, r := range rows {
+		if err := f.disposeOne(ctx, r); err != nil && !errors.Is(err, ledger.ErrStale) {
+			return 0, err
+		}
+	}
+	return len(rows), nil
+}
+
+func (f *feed) disposeOne(ctx context.Context, r ledger.Recording) error {
+	if f.src.After == AfterKeep {
+		return f.p.ledger.Done(ctx, r.ID, r.Ver, "", "kept where it is")
+	}
+	root := f.watch.Root()
+	if root == nil {
+		return f.deferDisposal(ctx, r, "source_unavailable", errors.New("the drop directory is not there"))
+	}
+	target := filepath.Join(f.archiveDir(r), path.Base(r.Path))
+	if f.src.After == AfterDelete {
+		target = deleted
+	}
+	entry, err := root.Stat(r.Path)
+	if errors.Is(err, fs.ErrNotExist) && root.Check() == nil {
+		return f.p.ledger.Done(ctx, r.ID, r.Ver, "", "somebody else had already removed the file")
+	}
+	if err != nil {
+		return f.deferDisposal(ctx, r, "disposal_failed", err)
+	}
+	if id := r.Look.Identity; entry.Identity.Ino != id.Ino || entry.Identity.Size != id.Size || entry.Identity.MtimeNS != id.MtimeNS {
+		// Another file has the name now: it is a recording of its own.
+		return f.p.ledger.Done(ctx, r.ID, r.Ver, "replaced", "another file has taken its name")
+	}
+	ver, err := f.p.ledger.Disposing(ctx, r.ID, r.Ver, target)
+	if err != nil {
+		return err
+	}
+	r.Ver, r.MoveTo = ver, target
+	return f.finishMove(ctx, r)
+}
+
+// deleted stands for a path where a file was deleted instead of moved.
+const deleted = "(deleted)"
+
+// finishMoves completes moves that a crash interrupted.
+func (f *feed) finishMoves(ctx context.Context) error {
+	if f.p.opt.DryRun {
+		return nil
+	}
+	rows, err := f.p.ledger.PendingMoves(ctx, f.src.Name, 1000)
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		if err := f.finishMove(ctx, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// finishMove makes a recorded move true: the recording first, then the
+// sidecars that belong to it alone.
+func (f *feed) finishMove(ctx context.Context, r ledger.Recording) error {
+	root := f.watch.Root()
+	if root == nil {
+		return nil
+	}
+	final, err := f.away(r.Path, r.MoveTo)
+	if errors.Is(err, fs.ErrNotExist) && root.Check() == nil {
+		final, err = r.MoveTo, nil // moved before the crash
+	}
+	if err != nil {
+		return f.deferDisposal(ctx, r, "disposal_failed", err)
+	}
+	uses, err := f.p.ledger.DocumentsOf(ctx, r.ID)
+	if err != nil {
+		return err
+	}
+	for _, u := range uses {
+		if u.Rule != sidecar.PairStem && u.Rule != sidecar.PairSuffix {
+			continue // a list or table serves other recordings too
+		}
+		target := deleted
+		if r.MoveTo != deleted {
+			target = filepath.Join(filepath.Dir(r.MoveTo), path.Base(u.Path))
+		}
+		if _, err := f.away(u.Path, target); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			f.p.log.Warn("sidecar stays in the drop directory", "recording", r.ID, "document", u.DocumentID, "error", pathless(err))
+		}
+	}
+	text := "moved to the archive"
+	if final == deleted {
+		text = "deleted from the drop directory"
+	}
+	if err := f.p.ledger.Done(ctx, r.ID, r.Ver, final, text); err != nil {
+		return err
+	}
+	f.p.log.Info("recording done", "recording", r.ID, "source", f.src.Name)
+	return nil
+}
+
+func (f *feed) away(rel, target string) (string, error) {
+	root := f.watch.Root()
+	if root == nil {
+		return "", errors.New("the drop directory is not there")
+	}
+	if target == deleted {
+		return deleted, root.Remove(rel)
+	}
+	return root.Move(rel, target)
+}
+
+func (f *feed) deferDisposal(ctx context.Context, r ledger.Recording, code string, err error) error {
+	f.p.log.Warn("file could not be disposed of; it is accepted and is not sent again", "recording", r.ID, "source", f.src.Name, "error", pathless(linkless(err)))
+	return f.p.ledger.DeferDisposal(ctx, r.ID, r.Ver, f.p.now().Add(moveRetry), code,
+		"the file could not be moved or deleted ("+pathless(linkless(err)).Error()+"); give the service user write access to both directories")
+}
+
+func linkless(err error) error {
+	var le *os.LinkError
+	if errors.As(err, &le) {
+		return le.Err
+	}
+	return err
+}
+
+// archiveDir fills the archive template with the start of the call in the
+// source's zone.
+func (f *feed) archiveDir(r ledger.Recording) string {
+	at := r.FirstSeen
+	if r.Call != nil && !r.Call.StartedAt.IsZero() {
+		at = r.Call.StartedAt
+	}
+	at = at.In(f.src.Zone)
+	return strings.NewReplacer(
+		"{source}", f.src.Name,
+		"{year}", at.Format("2006"), "{month}", at.Format("01"), "{day}", at.Format("02"), "{hour}", at.Format("15"),
+	).Replace(f.src.Archive)
+}

@@ -1,0 +1,92 @@
+package pipeline
+
+import (
+	"context"
+	"time"
+
+	"ingestd/internal/ledger"
+	"ingestd/internal/senders"
+)
+
+// settleDoubt takes one delivery whose answer was lost a step further. It
+// leaves in_doubt only by the vendor's own word, by a resend that the vendor
+// documents as harmless, or by the operator's choice for this destination.
+func (pl *pool) settleDoubt(ctx context.Context, claimed ledger.Delivery) {
+	log := pl.p.log.With("delivery", claimed.ID, "recording", claimed.RecordingID, "destination", pl.dest.Name)
+	d, rec, err := pl.p.ledger.Job(ctx, claimed.ID)
+	if err != nil {
+		log.Error("load delivery", "error", err)
+		return
+	}
+	if d.Ver != claimed.Ver {
+		return
+	}
+	step := pl.doubtStep(ctx, d, rec)
+	step.From = ledger.InDoubt
+	if _, err := pl.p.ledger.Move(ctx, d.ID, d.Ver, step); err != nil {
+		log.Error("record the settling of a doubt", "error", err)
+		return
+	}
+	log.Info("doubt: "+string(step.To), "class", step.Class, "next_attempt", step.NextAttempt)
+	if step.To == ledger.Accepted {
+		pl.p.wakeSources(pl.sources)
+	}
+}
+
+// doubtStep decides. T_settle is the destination's doubt_settle: a vendor may
+// still be working on what it took.
+func (pl *pool) doubtStep(ctx context.Context, d ledger.Delivery, rec ledger.Recording) ledger.Step {
+	now := pl.p.now()
+	settled := d.DoubtSince.Add(pl.dest.DoubtSettle)
+	if pl.dest.OnDoubt == senders.OnDoubtHold {
+		return ledger.Step{To: ledger.Held, Class: "doubt_hold", Reason: "in_doubt",
+			Text: "the answer was lost and on_doubt = \"hold\"; look it up at the vendor, then `ingestd retry` sends it again"}
+	}
+	if asker, ok := pl.dest.Sender.(senders.Reconciler); ok {
+		v, err := asker.Reconcile(ctx, senders.Attempt{Item: item(d, rec), Number: d.Attempts, IDs: d.IDs, Own: d.Own})
+		if err == nil && v.Outcome == senders.Present {
+			return ledger.Step{To: ledger.Accepted, Class: "present", Text: v.Text, IDs: v.IDs}
+		}
+		if err == nil && v.Outcome == senders.Absent && now.After(settled) && d.Reason == reasonAbsent {
+			return ledger.Step{To: pl.afterAbsent(), Class: "absent", Reason: reasonAbsent, Text: v.Text, NextAttempt: now}
+		}
+		reason := d.Reason
+		if err == nil && v.Outcome == senders.Absent {
+			reason = reasonAbsent
+		}
+		return ledger.Step{To: ledger.InDoubt, Class: "asked", Reason: reason, Text: v.Text, NextAttempt: later(now, settled)}
+	}
+	traits := pl.dest.Sender.Traits()
+	if !traits.ResendSafe && pl.dest.OnDoubt != senders.OnDoubtResend {
+		return ledger.Step{To: ledger.Held, Class: "no_way_to_ask", Reason: "in_doubt",
+			Text: "the answer was lost and this vendor cannot be asked; look it up at the vendor, then `ingestd retry` sends it again"}
+	}
+	if now.Before(settled) {
+		return ledger.Step{To: ledger.InDoubt, Class: "settling", Reason: d.Reason,
+			Text: "waiting for the vendor to settle before the recording is sent again under the same key", NextAttempt: settled}
+	}
+	if traits.ResendSafe {
+		return ledger.Step{To: ledger.Planned, Class: "resend_safe", Reason: "resend",
+			Text: "sent again under the same key: the vendor publishes a key once", NextAttempt: now}
+	}
+	return ledger.Step{To: ledger.Planned, Class: "resend_ordered", Reason: "possible_duplicate",
+		Text: "sent again because on_doubt = \"resend\"; the vendor may now hold it twice", NextAttempt: now}
+}
+
+const reasonAbsent = "absent_once"
+
+func (pl *pool) afterAbsent() ledger.State {
+	if pl.dest.Sender.Traits().ReuseDeclared {
+		return ledger.Declared
+	}
+	return ledger.Planned
+}
+
+// later is the next time to ask: not before the doubt has settled, then every
+// minute.
+func later(now, settled time.Time) time.Time {
+	if next := now.Add(time.Minute); next.After(settled) {
+		return next
+	}
+	return settled
+}

@@ -1,0 +1,101 @@
+package pipeline_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"ingestd/internal/pipeline"
+	"ingestd/internal/senders"
+)
+
+// asked is a vendor that can be asked about a doubt.
+type asked struct {
+	*vendor
+	answer func(time.Time) senders.Outcome
+	times  []time.Time
+}
+
+func (a *asked) Reconcile(context.Context, senders.Attempt) (senders.Verdict, error) {
+	a.times = append(a.times, time.Now())
+	return senders.Verdict{Outcome: a.answer(time.Now()), Text: "told by the test"}, nil
+}
+
+// lostOnce loses the answer of the first attempt after the gate.
+func lostOnce() *vendor {
+	v := &vendor{traits: twoStep()}
+	v.script = func(n int, a senders.Attempt, j senders.Journal) (senders.Receipt, error) {
+		r, err := deliver(a, j)
+		if n == 1 && err == nil {
+			return senders.Receipt{}, &senders.Error{Class: senders.InDoubt, Code: "no_answer", Text: "lost"}
+		}
+		return r, err
+	}
+	return v
+}
+
+func TestDoubt(t *testing.T) {
+
+	cases := []struct {
+		name    string
+		onDoubt string
+		safe    bool
+		answer  func(begun time.Time) func(time.Time) senders.Outcome // nil: cannot be asked
+		within  time.Duration
+		want    string
+		tries   int
+	}{
+		{"resend is safe: after the settle time, under the same key", senders.OnDoubtAuto, true, nil, 12 * time.Minute, "accepted", 2},
+		{"resend is safe, but not before the settle time", senders.OnDoubtAuto, true, nil, 9 * time.Minute, "in_doubt(no_answer)", 1},
+		{"hold", senders.OnDoubtHold, true, nil, time.Minute, "held(in_doubt)", 1},
+		{"no way to ask", senders.OnDoubtAuto, false, nil, time.Hour, "held(in_doubt)", 1},
+		{"no way to ask, resend ordered", senders.OnDoubtResend, false, nil, time.Hour, "accepted", 2},
+		{"present", senders.OnDoubtAuto, false, func(time.Time) func(time.Time) senders.Outcome {
+			return func(time.Time) senders.Outcome { return senders.Present }
+		}, time.Minute, "accepted", 1},
+		{"absent stands for the settle time", senders.OnDoubtAuto, false, func(time.Time) func(time.Time) senders.Outcome {
+			return func(time.Time) senders.Outcome { return senders.Absent }
+		}, 20 * time.Minute, "accepted", 2},
+		{"appears late", senders.OnDoubtAuto, false, func(begun time.Time) func(time.Time) senders.Outcome {
+			return func(at time.Time) senders.Outcome {
+				if at.Sub(begun) < 5*time.Minute {
+					return senders.Absent
+				}
+				return senders.Present
+			}
+		}, 20 * time.Minute, "accepted", 1},
+		{"unknown for hours", senders.OnDoubtAuto, false, func(time.Time) func(time.Time) senders.Outcome {
+			return func(time.Time) senders.Outcome { return senders.Unknown }
+		}, 5 * time.Hour, "in_doubt(no_answer)", 1},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				v := lostOnce()
+				v.traits.ResendSafe = c.safe
+				var sender senders.Sender = v
+				if c.answer != nil {
+					sender = &asked{vendor: v, answer: c.answer(time.Now().Add(12 * time.Second))}
+				}
+				r := newRig(t, v, func(o *pipeline.Options) {
+					o.Destinations[0].Sender, o.Destinations[0].OnDoubt = sender, c.onDoubt
+				})
+				r.drop("drop", "c", 1, meta("1"))
+				r.start()
+				for len(v.sent()) == 0 {
+					time.Sleep(time.Second)
+				}
+				time.Sleep(c.within)
+				synctest.Wait()
+				if got := r.state("c.wav"); got != c.want {
+					t.Errorf("%s, want %s", got, c.want)
+				}
+				if n := len(v.sent()); n != c.tries {
+					t.Errorf("%d attempts, want %d", n, c.tries)
+				}
+				r.end()
+			})
+		})
+	}
+}

@@ -1,0 +1,356 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/bmatcuk/doublestar/v4"
+	"golang.org/x/sync/errgroup"
+
+	"ingestd/internal/ledger"
+	"ingestd/internal/watcher"
+)
+
+const (
+	dueBatch    = 64              // rows taken from the ledger at once
+	admitAtOnce = 8               // recordings that are hashed and mapped side by side
+	recheck     = 5 * time.Second // pause after an error of ours that waiting may cure
+)
+
+// feed is the intake of one source. The watcher calls its Look; everything
+// that has a due time is taken from the ledger by its loop.
+type feed struct {
+	p       *Pipeline
+	src     Source
+	watch   *watcher.Watcher
+	woken   signal
+	scanned chan struct{} // closed after the first full scan
+	once    bool
+}
+
+func newFeed(p *Pipeline, s Source) *feed {
+	f := &feed{p: p, src: s, woken: newSignal(), scanned: make(chan struct{})}
+	f.watch = watcher.New(watcher.Options{
+		Path: s.Path, ScanEvery: s.ScanEvery, Now: p.now,
+		Log: p.log.With("source", s.Name), Poll: p.opt.Poll,
+	}, f)
+	return f
+}
+
+func (f *feed) wake() { f.woken.set() }
+
+func (f *feed) run(ctx, hard context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		if f.p.opt.OneScan || f.p.opt.DryRun {
+			return f.watch.ScanOnce(ctx)
+		}
+		return f.watch.Run(ctx)
+	})
+	group.Go(func() error { return f.loop(ctx, hard) })
+	return group.Wait()
+}
+
+// Scanned ends a full scan: the loop may now believe that what is not in the
+// ledger is not there.
+func (f *feed) Scanned(_ context.Context, s watcher.Scan) error {
+	if s.Err != nil {
+		f.p.log.Warn("source unavailable", "source", f.src.Name, "error", s.Err)
+		return nil
+	}
+	if len(s.Unreadable) > 0 {
+		f.p.log.Warn("directories could not be read; their files are not lost, the next scan tries again",
+			"source", f.src.Name, "directories", len(s.Unreadable))
+	}
+	if !f.once {
+		f.once = true
+		close(f.scanned)
+	}
+	f.p.Beat()
+	f.wake()
+	return nil
+}
+
+// Look compares what was found with what the ledger knows, and remembers what
+// is new. It decides nothing else.
+func (f *feed) Look(ctx context.Context, at time.Time, batch []watcher.Entry) error {
+	var media, docs []watcher.Entry
+	for _, e := range batch {
+		switch {
+		case e.Kind == watcher.Dir:
+		case f.isDocument(e.Path):
+			docs = append(docs, e)
+		case f.isMedia(e.Path):
+			media = append(media, e)
+		}
+	}
+	if err := f.lookMedia(ctx, at, media); err != nil {
+		return fmt.Errorf("source %q: remember recordings: %w", f.src.Name, err)
+	}
+	if err := f.lookDocuments(ctx, at, docs); err != nil {
+		return fmt.Errorf("source %q: remember documents: %w", f.src.Name, err)
+	}
+	f.p.Beat()
+	return nil
+}
+
+func (f *feed) isDocument(rel string) bool {
+	for _, s := range f.src.Sidecars {
+		if s.Matches(rel) {
+			return true
+		}
+	}
+	return false
+}
+
+func (f *feed) isMedia(rel string) bool {
+	if only := f.p.opt.Only; only != nil && !only(f.src.Name, rel) {
+		return false
+	}
+	rel = strings.ToLower(rel)
+	return matchAny(f.src.Include, rel) && !matchAny(f.src.Exclude, rel)
+}
+
+func matchAny(globs []string, lower string) bool {
+	for _, g := range globs {
+		if doublestar.MatchUnvalidated(strings.ToLower(g), lower) {
+			return true
+		}
+	}
+	return false
+}
+
+func (f *feed) lookMedia(ctx context.Context, at time.Time, found []watcher.Entry) error {
+	if len(found) == 0 {
+		return nil
+	}
+	known, err := f.p.ledger.RecordingsAt(ctx, f.src.Name, paths(found))
+	if err != nil {
+		return err
+	}
+	var seen []ledger.Seen
+	var again []ledger.Relook
+	for _, e := range found {
+		row, ok := known[e.Path]
+		id := identity(e.Identity)
+		switch {
+		case !ok || reappeared(row, id):
+			seen = append(seen, f.firstSight(e, at))
+		case row.Look.Identity == id || row.State == ledger.Ready:
+			// Known as it is. A ready recording that changed is found at
+			// the next open or at the gate, never half sent.
+		default:
+			next, due := f.relook(row.Look, e.Identity, at)
+			again = append(again, ledger.Relook{ID: row.ID, Ver: row.Ver, Look: next, Due: due})
+		}
+	}
+	if err := f.p.ledger.SeeRecordings(ctx, seen); err != nil {
+		return err
+	}
+	if err := f.p.ledger.RelookRecordings(ctx, again); err != nil {
+		return err
+	}
+	if len(seen)+len(again) > 0 {
+		f.wake()
+	}
+	return nil
+}
+
+// reappeared tells that a finished row and the file of the same name are two
+// recordings: the file came back after it vanished or was moved away, or its
+// content was replaced after the row was settled. Content decides later
+// whether it is a duplicate.
+func reappeared(row ledger.Recording, id ledger.Identity) bool {
+	switch row.State {
+	case ledger.Vanished:
+		return true
+	case ledger.Done:
+		return row.MovedTo != "" || row.Look.Identity != id
+	case ledger.Skipped:
+		return row.Look.Identity != id
+	default:
+		return false
+	}
+}
+
+// firstSight is the row of a file never seen before. What is not a regular
+// file of its own is refused here, without being opened.
+func (f *feed) firstSight(e watcher.Entry, at time.Time) ledger.Seen {
+	look := ledger.Look{Identity: identity(e.Identity), Since: at, Looks: 1}
+	s := ledger.Seen{Source: f.src.Name, Path: e.Path, Look: look, State: ledger.Settling, Due: at}
+	reason, text := "", ""
+	switch {
+	case e.Kind == watcher.Symlink:
+		reason, text = "symlink", "a symbolic link is not followed; drop the file itself"
+	case e.Kind == watcher.Other:
+		reason, text = "not_regular", "not a regular file; remove it from the drop directory"
+	case e.Links > 1:
+		reason, text = "hardlink", "the file has a second name (hard link), so it could belong to somebody else; drop a copy"
+	}
+	if reason != "" {
+		s.State, s.Reason, s.ReasonText = ledger.Quarantined, reason, text
+		return s
+	}
+	v := f.rule().Judge(watcher.Look{}, e.Identity, watcher.Evidence{}, at)
+	s.Look, s.Due = ledgerLook(v.Next), v.Again
+	return s
+}
+
+func (f *feed) relook(prev ledger.Look, id watcher.Identity, at time.Time) (ledger.Look, time.Time) {
+	v := f.rule().Judge(watcherLook(prev), id, watcher.Evidence{}, at)
+	return ledgerLook(v.Next), v.Again
+}
+
+func (f *feed) lookDocuments(ctx context.Context, at time.Time, found []watcher.Entry) error {
+	if len(found) == 0 {
+		return nil
+	}
+	known, err := f.p.ledger.DocumentsAt(ctx, f.src.Name, paths(found))
+	if err != nil {
+		return err
+	}
+	var seen []ledger.Seen
+	var again []ledger.Relook
+	for _, e := range found {
+		row, ok := known[e.Path]
+		switch {
+		case e.Kind != watcher.Regular:
+			// A link or pipe with a sidecar's name is no sidecar.
+		case !ok:
+			v := f.documentRule().Judge(watcher.Look{}, e.Identity, watcher.Evidence{}, at)
+			seen = append(seen, ledger.Seen{Source: f.src.Name, Path: e.Path, Look: ledgerLook(v.Next), Due: v.Again})
+		case row.Look.Identity != identity(e.Identity):
+			v := f.documentRule().Judge(watcherLook(row.Look), e.Identity, watcher.Evidence{}, at)
+			again = append(again, ledger.Relook{ID: row.ID, Ver: row.Ver, Look: ledgerLook(v.Next), Due: v.Again})
+		}
+	}
+	if err := f.p.ledger.SeeDocuments(ctx, seen); err != nil {
+		return err
+	}
+	if err := f.p.ledger.RelookDocuments(ctx, again); err != nil {
+		return err
+	}
+	if len(seen)+len(again) > 0 {
+		f.wake()
+	}
+	return nil
+}
+
+// rule is the source's completeness rule; a dry run takes files as they are.
+func (f *feed) rule() watcher.Rule {
+	if f.p.opt.DryRun {
+		return watcher.Rule{}
+	}
+	return f.src.Rule
+}
+
+// documentRule: markers and sidecars speak for media only.
+func (f *feed) documentRule() watcher.Rule {
+	r := f.rule()
+	if r.Complete.Kind != watcher.Rename {
+		r.Complete = watcher.Complete{}
+	}
+	return r
+}
+
+// loop takes what is due from the ledger until ctx ends.
+func (f *feed) loop(ctx, hard context.Context) error {
+	if err := f.finishMoves(hard); err != nil {
+		f.p.log.Error("finish interrupted moves", "source", f.src.Name, "error", err)
+	}
+	for ctx.Err() == nil {
+		worked, err := f.work(ctx, hard)
+		f.p.Beat()
+		switch {
+		case err != nil && (errors.Is(err, ledger.ErrFenced) || ctx.Err() != nil):
+			return nil // Run reports the fence
+		case err != nil:
+			f.p.log.Error("intake", "source", f.src.Name, "error", err)
+			sleepUntil(ctx, f.woken, f.p.now(), f.p.now().Add(recheck))
+		case !worked:
+			if f.p.opt.DryRun && f.finished(ctx) {
+				return nil
+			}
+			next, ok, err := f.p.ledger.NextDue(ctx, f.src.Name)
+			if err != nil || !ok {
+				next = time.Time{}
+			} else if soonest := f.p.now().Add(recheck); !next.After(f.p.now()) {
+				next = soonest // due, but the source is unavailable
+			}
+			sleepUntil(ctx, f.woken, f.p.now(), next)
+		}
+	}
+	return nil
+}
+
+// work does one round: documents first, so that recordings find them.
+func (f *feed) work(ctx, hard context.Context) (bool, error) {
+	if f.watch.Root() == nil {
+		return false, nil // the source is unavailable; nothing may be concluded from that
+	}
+	docs, err := f.p.ledger.DueDocuments(ctx, f.src.Name, f.p.now(), dueBatch)
+	if err != nil {
+		return false, err
+	}
+	for _, d := range docs {
+		if err := f.document(ctx, d); err != nil && !errors.Is(err, ledger.ErrStale) {
+			return false, err
+		}
+	}
+	recs, err := f.p.ledger.DueRecordings(ctx, f.src.Name, f.p.now(), dueBatch)
+	if err != nil {
+		return false, err
+	}
+	group, gctx := errgroup.WithContext(ctx)
+	group.SetLimit(admitAtOnce)
+	for _, r := range recs {
+		group.Go(func() error {
+			if err := f.recording(gctx, r); err != nil && !errors.Is(err, ledger.ErrStale) {
+				return fmt.Errorf("recording %d: %w", r.ID, err)
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return false, err
+	}
+	disposed := 0
+	if !f.p.opt.DryRun {
+		if disposed, err = f.dispose(hard); err != nil {
+			return false, err
+		}
+	}
+	return len(docs)+len(recs)+disposed > 0, nil
+}
+
+// finished tells a dry run that the scan is over and nothing is due.
+func (f *feed) finished(ctx context.Context) bool {
+	select {
+	case <-f.scanned:
+	default:
+		return false
+	}
+	next, ok, err := f.p.ledger.NextDue(ctx, f.src.Name)
+	return err == nil && (!ok || next.After(f.p.now().Add(time.Second)))
+}
+
+func paths(entries []watcher.Entry) []string {
+	out := make([]string, len(entries))
+	for i, e := range entries {
+		out[i] = e.Path
+	}
+	return out
+}
+
+func identity(id watcher.Identity) ledger.Identity { return ledger.Identity(id) }
+
+func ledgerLook(l watcher.Look) ledger.Look {
+	return ledger.Look{Identity: identity(l.Identity), Since: l.Since, Looks: l.Looks}
+}
+
+func watcherLook(l ledger.Look) watcher.Look {
+	return watcher.Look{Identity: watcher.Identity(l.Identity), Since: l.Since, Looks: l.Looks}
+}

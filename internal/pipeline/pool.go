@@ -1,0 +1,183 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"ingestd/internal/ledger"
+	"ingestd/internal/senders"
+)
+
+// pool sends the deliveries of one destination with a fixed number of
+// workers. Its dispatcher takes due rows from the ledger, one source after
+// the other, so that a source with a backlog cannot starve the others.
+type pool struct {
+	p       *Pipeline
+	dest    Destination
+	sources []string
+	turn    int // the source that is asked first next time
+	woken   signal
+	flight  inFlight
+	slots   chan struct{}
+	trouble trouble
+}
+
+func newPool(p *Pipeline, d Destination) *pool {
+	return &pool{
+		p: p, dest: d, woken: newSignal(), slots: make(chan struct{}, d.Workers),
+		flight: inFlight{ids: make(map[int64]struct{}, d.Workers)},
+	}
+}
+
+func (pl *pool) wake() { pl.woken.set() }
+
+// run dispatches until ctx ends and waits for the attempts under way, which
+// end with hard at the latest.
+func (pl *pool) run(ctx, hard context.Context) error {
+	var workers errgroup.Group
+	for ctx.Err() == nil {
+		pl.p.Beat()
+		if until, _ := pl.dest.Lane.Paused(); until.After(pl.p.now()) {
+			sleepUntil(ctx, pl.woken, pl.p.now(), until)
+			continue
+		}
+		if !pl.trouble.allow(pl.flight.size()) {
+			sleepUntil(ctx, pl.woken, pl.p.now(), pl.p.now().Add(time.Second))
+			continue
+		}
+		batch, err := pl.due(ctx)
+		if err != nil {
+			if errors.Is(err, ledger.ErrFenced) || ctx.Err() != nil {
+				break
+			}
+			pl.p.log.Error("claim deliveries", "destination", pl.dest.Name, "error", err)
+			sleepUntil(ctx, pl.woken, pl.p.now(), pl.p.now().Add(recheck))
+			continue
+		}
+		if len(batch) == 0 {
+			next, ok, err := pl.p.ledger.NextDelivery(ctx, pl.dest.Name)
+			if err != nil || !ok {
+				next = time.Time{}
+			} else if !next.After(pl.p.now()) {
+				// Due, but a worker holds it: its end wakes us.
+				next = time.Time{}
+			}
+			sleepUntil(ctx, pl.woken, pl.p.now(), next)
+			continue
+		}
+		for _, d := range batch {
+			if !pl.start(ctx, hard, &workers, d) {
+				break
+			}
+		}
+	}
+	return workers.Wait()
+}
+
+// start gives one delivery to a worker as soon as one is free. It is false
+// when the rest of the batch should be looked at anew: the lane was paused or
+// the pool stops.
+func (pl *pool) start(ctx, hard context.Context, workers *errgroup.Group, d ledger.Delivery) bool {
+	select {
+	case pl.slots <- struct{}{}:
+	case <-ctx.Done():
+		return false
+	}
+	if until, _ := pl.dest.Lane.Paused(); until.After(pl.p.now()) || ctx.Err() != nil || !pl.trouble.allow(pl.flight.size()) {
+		<-pl.slots
+		return false
+	}
+	if !pl.flight.add(d.ID) {
+		<-pl.slots
+		return true
+	}
+	workers.Go(func() error {
+		defer func() {
+			pl.flight.remove(d.ID)
+			<-pl.slots
+			pl.wake()
+		}()
+		if d.State == ledger.InDoubt {
+			pl.settleDoubt(hard, d)
+		} else {
+			pl.attempt(hard, d)
+		}
+		pl.p.Beat()
+		return nil
+	})
+	return true
+}
+
+// due takes the next deliveries: doubts first, then the sources in turn, one
+// delivery of each at a time. Rows that workers hold are left out.
+func (pl *pool) due(ctx context.Context) ([]ledger.Delivery, error) {
+	now := pl.p.now()
+	held := pl.flight.size()
+	var batch []ledger.Delivery
+	doubts, err := pl.p.ledger.DueDoubts(ctx, pl.dest.Name, now, pl.dest.Workers+held)
+	if err != nil {
+		return nil, err
+	}
+	batch = pl.appendFree(batch, doubts)
+
+	each := max(2*pl.dest.Workers/max(len(pl.sources), 1), 1)
+	queues := make([][]ledger.Delivery, len(pl.sources))
+	longest := 0
+	for i := range pl.sources {
+		source := pl.sources[(pl.turn+i)%len(pl.sources)]
+		rows, err := pl.p.ledger.DueDeliveries(ctx, pl.dest.Name, source, now, each+held)
+		if err != nil {
+			return nil, err
+		}
+		queues[i] = pl.appendFree(nil, rows)
+		longest = max(longest, len(queues[i]))
+	}
+	pl.turn++
+	for n := range min(longest, each) {
+		for _, q := range queues {
+			if n < len(q) {
+				batch = append(batch, q[n])
+			}
+		}
+	}
+	return batch, nil
+}
+
+func (pl *pool) appendFree(batch, rows []ledger.Delivery) []ledger.Delivery {
+	pl.flight.mu.Lock()
+	defer pl.flight.mu.Unlock()
+	for _, d := range rows {
+		if _, taken := pl.flight.ids[d.ID]; !taken {
+			batch = append(batch, d)
+		}
+	}
+	return batch
+}
+
+// pauseFor holds the whole lane after a refusal that concerns every request
+// of the destination. A vendor that is away is asked again by one delivery at
+// a time, ever more slowly, so that an outage costs no attempts.
+func (pl *pool) pauseFor(e *senders.Error) time.Time {
+	now := pl.p.now()
+	var until time.Time
+	switch e.Class {
+	case senders.RateLimited:
+		until = now.Add(max(e.RetryAfter, time.Second))
+	case senders.Auth, senders.NotSent:
+		delay := pl.dest.Retry.Delay(pl.trouble.fail(now), pl.p.opt.Random)
+		if until = now.Add(min(delay, outageCheck)); e.RetryAfter > 0 {
+			until = now.Add(e.RetryAfter)
+		}
+	default:
+		return time.Time{}
+	}
+	pl.dest.Lane.Pause(until, e.Code)
+	return until
+}
+
+// outageCheck is how often, at the slowest, a vendor that is away is tried
+// again: full rate is back within a minute after it returns.
+const outageCheck = 30 * time.Second

@@ -1,0 +1,75 @@
+package sandbox
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// bench is what every fake vendor stands on: clock, log, faults, request log.
+type bench struct {
+	now      func() time.Time
+	log      *slog.Logger
+	faults   faultList
+	requests *requestLog
+
+	closing sync.Once
+	closed  chan struct{}
+}
+
+// defaultRequestLog is how many requests the view remembers by default.
+const defaultRequestLog = 10_000
+
+func newBench(o Options) *bench {
+	b := &bench{now: o.Now, log: o.Log, requests: newRequestLog(defaultRequestLog), closed: make(chan struct{})}
+	if b.now == nil {
+		b.now = time.Now
+	}
+	if b.log == nil {
+		b.log = slog.New(slog.DiscardHandler)
+	}
+	if o.RequestLog > 0 {
+		b.requests = newRequestLog(o.RequestLog)
+	}
+	return b
+}
+
+// close lets go of every request that a fault holds back.
+func (b *bench) close() { b.closing.Do(func() { close(b.closed) }) }
+
+// begin enters a request into the log and starts its exchange. The caller
+// defers end.
+func (b *bench) begin(w http.ResponseWriter, r *http.Request) *exchange {
+	x := &exchange{b: b, w: w, r: r, line: Request{
+		Method: r.Method, Path: clip(r.URL.EscapedPath(), 256), StartedAt: b.now(),
+	}}
+	b.requests.begin(&x.line)
+	return x
+}
+
+// wait pauses, and reports false when the request ended or the sandbox closed
+// before that.
+func (b *bench) wait(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return true
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+	case <-b.closed:
+	}
+	return false
+}
+
+// clip cuts a text to n bytes.
+func clip(s string, n int) string {
+	if len(s) > n {
+		return s[:n]
+	}
+	return s
+}

@@ -1,0 +1,165 @@
+package sandbox
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"hash"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// media is POST /api/media/{sessionId}.
+func (c *CallMiner) media(x *exchange, id string) {
+	s, bad := c.mediaHead(x, id)
+	if bad != nil {
+		x.refuse(bad.status, bad.text)
+		return
+	}
+	if !x.meet(s.CorrelationID) {
+		return
+	}
+	in, err := c.newIntake(s)
+	if err == nil {
+		err = x.receive(in)
+		err = in.close(err)
+	}
+	switch {
+	case err == errCut:
+		c.settle(s, SessionIncomplete, "")
+		x.line.Note = errCut.Error()
+		x.abandon()
+	case err != nil:
+		c.bench.log.Error("body not kept", "session_id", s.SessionID, "error", err)
+		c.settle(s, SessionLost, "")
+		x.refuse(http.StatusInternalServerError, "The sandbox could not keep the body.")
+		return
+	}
+	if bad := c.mediaWhole(x, s, in); bad != nil {
+		c.settle(s, SessionRefused, bad.text)
+		x.refuse(bad.status, bad.text)
+		return
+	}
+	if x.loses() {
+		c.settle(s, SessionLost, "")
+		x.lose()
+		return
+	}
+	other, mining := c.latestMining(), c.o.ID("mining")
+	if x.fault.Kind == StatusLate {
+		time.AfterFunc(time.Duration(x.fault.Delay), func() { c.accept(s, in, mining) })
+		x.answerStatus()
+		return
+	}
+	current := c.accept(s, in, mining)
+	if x.fault.Kind == ShortLength {
+		current -= min(current, max(1, x.fault.ShortBy))
+	}
+	c.answer(x, http.StatusCreated, struct {
+		CurrentMediaLength int64  `json:"CurrentMediaLength"`
+		TotalMediaLength   int64  `json:"TotalMediaLength"`
+		MiningID           string `json:"MiningId"`
+	}{current, s.TotalMediaLength, forgeID(x.fault.Kind, mining, other)})
+}
+
+// mediaHead checks everything that is known before the body.
+func (c *CallMiner) mediaHead(x *exchange, id string) (*session, *refusal) {
+	c.mu.Lock()
+	s := c.bySession[id]
+	c.mu.Unlock()
+	life := c.o.Unknowns.SessionLife
+	if s == nil || life > 0 && c.bench.now().Sub(s.OpenedAt) >= life {
+		return nil, &refusal{http.StatusNotFound, "There is no such session."}
+	}
+	x.line.SessionID, x.line.CorrelationID = s.SessionID, clip(s.CorrelationID, 256)
+	h := x.r.Header
+	switch {
+	case len(h.Values("Content-Type")) != 1 || h.Get("Content-Type") != s.MediaType:
+		return nil, &refusal{http.StatusUnsupportedMediaType, "Content-Type must be the MediaType of the session."}
+	case h.Get("Content-Length") == "": // the server takes it off a chunked request
+		return nil, &refusal{http.StatusLengthRequired, "Content-Length is required; chunked bodies are not taken."}
+	case x.r.ContentLength != s.TotalMediaLength:
+		return nil, badRequest("Content-Length differs from the session's TotalMediaLength.")
+	}
+	return s, nil
+}
+
+// mediaWhole checks what only the whole body shows.
+func (c *CallMiner) mediaWhole(x *exchange, s *session, in *intake) *refusal {
+	if c.o.Unknowns.TokenCheckedAtEnd && !c.tokens.good(bearer(x.r.Header.Get("Authorization"))) {
+		return &refusal{http.StatusUnauthorized, "The access token expired during the upload."}
+	}
+	if s.Segments > 0 {
+		return nil // splitting long calls is what segments are for
+	}
+	if d, known := in.wav.duration(in.bytes); known && s.MediaType == "audio/wav" && d > callMinerMaxAudio {
+		return badRequest("The recording is longer than 1 hour 45 minutes.")
+	}
+	return nil
+}
+
+// intake takes the bytes of one media request: hash, length, WAV header, and
+// the file if bodies are kept. It never holds more than the caller's buffer.
+type intake struct {
+	c     *CallMiner
+	s     *session
+	sum   hash.Hash
+	wav   *wavMeter
+	bytes int64
+	file  *os.File // nil: not kept
+	kept  string   // path of the whole file
+}
+
+func (c *CallMiner) newIntake(s *session) (*intake, error) {
+	in := &intake{c: c, s: s, sum: sha256.New(), wav: newWAVMeter()}
+	if c.o.KeepDir == "" {
+		return in, nil
+	}
+	if err := os.MkdirAll(c.o.KeepDir, 0o700); err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	c.files++
+	name := fmt.Sprintf("%08d.media", c.files) // ids are the vendor's, not file names
+	c.mu.Unlock()
+	in.kept = filepath.Join(c.o.KeepDir, name)
+	file, err := os.OpenFile(in.kept+".part", os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	in.file = file
+	return in, err
+}
+
+// Write takes the next bytes; the first ones tell the session.
+func (in *intake) Write(p []byte) (int, error) {
+	in.c.arrived(in.s, len(p), in.bytes == 0)
+	in.bytes += int64(len(p))
+	in.sum.Write(p)
+	in.wav.Write(p)
+	if in.file == nil {
+		return len(p), nil
+	}
+	return in.file.Write(p)
+}
+
+// close ends the file; a whole body loses its ending .part. It returns the
+// error of the body if there was one, else its own.
+func (in *intake) close(body error) error {
+	if in.file == nil {
+		return body
+	}
+	err := in.file.Close()
+	if body != nil {
+		return body
+	}
+	if err == nil {
+		err = os.Rename(in.file.Name(), in.kept)
+	}
+	return err
+}
+
+var _ io.Writer = (*intake)(nil)
+
+// sha256 of the body as hex.
+func (in *intake) sha256() string { return hex.EncodeToString(in.sum.Sum(nil)) }

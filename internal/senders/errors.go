@@ -1,0 +1,61 @@
+package senders
+
+import (
+	"strconv"
+	"time"
+)
+
+// Class says what a failed attempt proves and so what may be done next. The
+// rules behind each class are those of [Classify].
+type Class string
+
+const (
+	// NotSent: no byte of this attempt that could matter reached the vendor.
+	NotSent Class = "not_sent"
+	// Incomplete: media may have left, the withheld tail has not.
+	Incomplete Class = "incomplete"
+	// Auth: the credentials were refused. The whole destination waits, the
+	// recording is not to blame.
+	Auth Class = "auth"
+	// RateLimited: the vendor asked for fewer requests.
+	RateLimited Class = "rate_limited"
+	// Refused: a definite refusal that a repetition may cure.
+	Refused Class = "refused"
+	// Rejected: a definite refusal that no repetition cures.
+	Rejected Class = "rejected"
+	// Held: a person must look before anything else is sent.
+	Held Class = "held"
+	// InDoubt: the tail may have left and no usable answer came back.
+	InDoubt Class = "in_doubt"
+	// Changed: the source file is not the one that was pinned; the tail did
+	// not leave.
+	Changed Class = "changed"
+)
+
+// Error is the outcome of an attempt without a receipt.
+//
+// Code is stable (snake_case). Text is one sentence for the operator; neither
+// it nor Err ever holds a credential, a URL, personal data or text that the
+// vendor wrote.
+type Error struct {
+	Class      Class
+	Code       string
+	Text       string
+	HTTPStatus int           // 0: no answer
+	RetryAfter time.Duration // 0: the vendor asked for nothing
+	Bytes      int64         // request body bytes handed to the transport
+	Err        error         // cause; may be nil
+}
+
+func (e *Error) Error() string {
+	s := e.Code + ": " + e.Text
+	if e.HTTPStatus != 0 {
+		s += " (HTTP " + strconv.Itoa(e.HTTPStatus) + ")"
+	}
+	if e.Err != nil {
+		s += ": " + e.Err.Error()
+	}
+	return s
+}
+
+func (e *Error) Unwrap() error { return e.Err }

@@ -1,0 +1,153 @@
+// Package senders says what a sender is, and owns what every vendor needs:
+// error classes, secrets, the HTTP client, the rate lane, the gate that
+// withholds the last bytes, and the retry delay.
+//
+// It promises that no network effect of a delivery happens without its
+// durable row: a sender asks the [Journal] before every step, and the journal
+// answers only after the commit. It never stores anything itself, never
+// retries a delivery by itself, and never names a vendor; those live in the
+// folders below.
+package senders
+
+import (
+	"context"
+	"io"
+
+	"ingestd/internal/call"
+)
+
+// Sender delivers recordings to one destination of one vendor.
+//
+// Implementations are safe for concurrent use by several workers.
+type Sender interface {
+	// Plan builds the exact requests that Send would make, without any
+	// network. It refuses what the vendor would not take (format, size,
+	// length, missing field) with an *Error of class Rejected or Held:
+	// Send calls the same code first, so plan and daemon cannot disagree.
+	Plan(call.Item) (Plan, error)
+
+	// Send makes one attempt. It may be called again after a crash with the
+	// ids that were journalled; it does not keep the media reader after it
+	// returns; it waits for the request body's Close before it classifies.
+	// Every failure is an *Error.
+	Send(context.Context, Attempt, Journal) (Receipt, error)
+
+	// Traits tell the pipeline how this vendor recovers.
+	Traits() Traits
+}
+
+// Reconciler is implemented by senders whose vendor can be asked what became
+// of a delivery after a lost answer.
+type Reconciler interface {
+	Reconcile(context.Context, Attempt) (Verdict, error)
+}
+
+// Confirmer is implemented by senders whose vendor tells later that an
+// accepted recording was processed.
+type Confirmer interface {
+	Confirm(context.Context, Attempt) (Verdict, error)
+}
+
+// Checker is implemented by senders that can test credentials and vendor-side
+// configuration without sending a recording. It returns findings in words; an
+// error means the check itself could not be made.
+type Checker interface {
+	Check(context.Context) ([]Finding, error)
+}
+
+// Finding is one result of a Check.
+type Finding struct {
+	OK   bool
+	Text string // what was looked at and, when not OK, what to do
+}
+
+// Traits of a vendor shape (see docs/states.md).
+type Traits struct {
+	// TwoStep: a declare precedes the media.
+	TwoStep bool
+	// ReuseDeclared: a step-1 id may be used again after a send that was cut
+	// short. False sends the delivery back to planned and repeats step 1.
+	ReuseDeclared bool
+	// DeclareOnce: a declare whose answer was lost must not simply be
+	// repeated, because the first may have had an effect.
+	DeclareOnce bool
+	// ResendSafe: the vendor takes a second complete upload under the same
+	// key without a second effect, so a doubt is settled by sending again.
+	ResendSafe bool
+}
+
+// Attempt is one try to deliver one recording.
+type Attempt struct {
+	call.Item
+	Number int               // from 1
+	IDs    map[string]string // vendor ids journalled by earlier steps, snake_case
+	// Own: an earlier attempt of this delivery reached committing, so a
+	// duplicate answer means our own recording.
+	Own bool
+	// Open opens the recording's bytes; nil in Reconcile and Confirm.
+	Open func() (Media, error)
+}
+
+// Media is an open recording. Verify looks again at the open descriptor and
+// fails if size or modification time are no longer the pinned ones.
+type Media interface {
+	io.ReadCloser
+	Verify() error
+}
+
+// Journal makes the steps of one attempt durable. Every method returns only
+// after the ledger has committed; when one fails, the sender must not make
+// the network effect that would have followed.
+type Journal interface {
+	// Declaring precedes the first byte of step 1.
+	Declaring() error
+	// Declared stores the step-1 ids.
+	Declared(ids map[string]string) error
+	// Sending precedes the first byte of media. With ids (may be nil) it
+	// stores them and DECLARED in the same transaction.
+	Sending(ids map[string]string) error
+	// Committing precedes the withheld tail. The gate calls it.
+	Committing() error
+}
+
+// Receipt is the positive evidence of an accepted recording.
+type Receipt struct {
+	IDs        map[string]string // vendor ids in snake_case: correlation_id, session_id, mining_id, ...
+	HTTPStatus int
+	Text       string // one redacted sentence for the history
+	Duplicate  bool   // the vendor refused our own second upload: accepted earlier
+}
+
+// Plan is the list of requests one delivery consists of.
+type Plan struct {
+	Requests []PlannedRequest
+}
+
+// PlannedRequest shows one request: what `ingestd plan` prints.
+type PlannedRequest struct {
+	Step    string            `json:"step"` // "session", "media", ...
+	Method  string            `json:"method"`
+	URL     string            `json:"url"`
+	Headers map[string]string `json:"headers,omitempty"` // without credentials
+	Body    any               `json:"body,omitempty"`    // marshals to the exact JSON body; for media a short description
+}
+
+// Verdict of a vendor that was asked about a doubt.
+type Verdict struct {
+	Outcome Outcome
+	IDs     map[string]string
+	Text    string
+}
+
+// Outcome of asking.
+type Outcome int
+
+const (
+	// Unknown: the vendor gave no usable answer; ask again later.
+	Unknown Outcome = iota
+	// Present: the vendor holds the recording.
+	Present
+	// Absent: the vendor says it does not. The pipeline believes it only
+	// when it stands for doubt_settle.
+	Absent
+)
