@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -32,6 +33,7 @@ func TestMain(m *testing.M) {
 //	faults NAME FILE             switch faults on (an empty file: off)
 //	until STATE N                wait until N rows of `list` are in STATE
 //	published NAME N             exactly N contacts are published, no other exists
+//	wav FILE BYTES               make a recording of that many bytes of noise
 //	audio NAME...                put the demo's audio files NAME into drop/
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -45,7 +47,7 @@ func TestScripts(t *testing.T) {
 			return os.MkdirAll(filepath.Join(e.WorkDir, "drop"), 0o700)
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"vendor": cmdVendor, "faults": cmdFaults, "until": cmdUntil, "published": cmdPublished, "audio": cmdAudio,
+			"vendor": cmdVendor, "faults": cmdFaults, "until": cmdUntil, "published": cmdPublished, "audio": cmdAudio, "wav": cmdWAV,
 		},
 	})
 }
@@ -168,6 +170,15 @@ func cmdAudio(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(os.WriteFile(tmp, raw, 0o600))
 		ts.Check(os.Rename(tmp, ts.MkAbs(filepath.Join("drop", name))))
 	}
+}
+
+func cmdWAV(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: wav FILE BYTES")
+	}
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), makeWAV(n, rand.New(rand.NewPCG(1, uint64(n)))), 0o600))
 }
 
 // poll asks until the answer is yes or the time is over. It is for what

@@ -100,12 +100,9 @@ func chooseForRetry(ctx context.Context, r *ledger.Reader, args []string, filter
 		return r.List(ctx, filter, add)
 	}
 	for _, arg := range args {
-		found, err := r.Show(ctx, arg)
+		found, err := find(ctx, r, arg)
 		if err != nil {
 			return err
-		}
-		if len(found) == 0 {
-			return &problem{code: exitFailed, what: fmt.Sprintf("the ledger knows nothing of %q", arg), hint: "ingestd list shows what it knows"}
 		}
 		for _, s := range found {
 			rows := s.Deliveries

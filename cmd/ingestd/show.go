@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -20,13 +21,9 @@ func (a *app) showCommand() *cobra.Command {
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.withReader(c.Context(), func(ctx context.Context, r *ledger.Reader) error {
-				found, err := r.Show(ctx, args[0])
+				found, err := find(ctx, r, args[0])
 				if err != nil {
 					return err
-				}
-				if len(found) == 0 {
-					return &problem{code: exitFailed, what: fmt.Sprintf("the ledger knows nothing of %q", args[0]),
-						hint: "give a ledger id, a path, a call id or a vendor's id; ingestd list shows them"}
 				}
 				for i, s := range found {
 					if a.json {
@@ -46,6 +43,16 @@ func (a *app) showCommand() *cobra.Command {
 	}
 	a.jsonFlag(c)
 	return c
+}
+
+// find looks a recording up by whatever an operator has in hand.
+func find(ctx context.Context, r *ledger.Reader, arg string) ([]ledger.Shown, error) {
+	found, err := r.Show(ctx, arg)
+	if errors.Is(err, ledger.ErrNotFound) {
+		return nil, &problem{code: exitFailed, what: fmt.Sprintf("the ledger knows nothing of %q", arg),
+			hint: "give a ledger id, a path, a call id or a vendor's id; ingestd list shows them"}
+	}
+	return found, err
 }
 
 func (a *app) printShown(s ledger.Shown) {

@@ -96,6 +96,9 @@ func (u *ui) exit(err error) int {
 		return exitConfig
 	}
 	var p *problem
+	if errors.Is(err, ledger.ErrMissing) {
+		err = &problem{code: exitFailed, err: err, hint: "the first `ingestd run` or `ingestd once` creates it; is [ledger] path right, and may you read its directory?"}
+	}
 	if !errors.As(err, &p) {
 		// Cobra's own errors are about the command line.
 		p = &problem{code: exitFailed, err: err}

@@ -62,6 +62,13 @@ func BenchmarkClaim(b *testing.B) {
 					}
 				}
 			})
+			b.Run("list_last_page", func(b *testing.B) {
+				for b.Loop() {
+					if got := listed(b, l.Reader(), Filter{Limit: 500, Since: time.UnixMilli(999_000)}); len(got) != 500 {
+						b.Fatal(len(got))
+					}
+				}
+			})
 			b.Run("rescan_512_known_files", func(b *testing.B) {
 				paths := make([]string, 512)
 				for i := range paths {

@@ -18,11 +18,15 @@ func TestDuplicateAndConflict(t *testing.T) {
 	_, first := planned(t, l, "a.wav", "x", "rec-1", "alpha", "beta")
 
 	r := see(t, l, "s", "b.wav")
-	got := must[Decided](t)(l.Decide(ctx, r.ID, r.Ver, ready("x", "rec-1", "alpha", "beta")))
+	got := must[Decided](t)(l.Decide(ctx, r.ID, r.Ver, ready("x", "rec-1", "alpha", "beta", "new")))
 	if got != (Decided{Duplicates: 2}) {
 		t.Fatalf("same content and key: %+v", got)
 	}
-	for i, d := range deliveriesOf(t, l, r.ID) {
+	twins := deliveriesOf(t, l, r.ID)
+	if d := twins[2]; d.State != Planned {
+		t.Errorf("a destination that has not seen it: %+v", d)
+	}
+	for i, d := range twins[:2] {
 		if of := queryInt(t, l, "SELECT duplicate_of FROM deliveries WHERE id = ?", d.ID); d.State != Duplicate || of != first[i].ID {
 			t.Errorf("%+v is a duplicate of %d, want %d", d, of, first[i].ID)
 		}

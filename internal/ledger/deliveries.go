@@ -86,14 +86,20 @@ func (l *Ledger) NextDelivery(ctx context.Context, destination string) (time.Tim
 // Job returns a delivery and its recording with Call and Audio, as of one
 // moment.
 func (l *Ledger) Job(ctx context.Context, deliveryID int64) (d Delivery, r Recording, err error) {
+	// Prepared before the transaction takes a connection: preparing needs one.
+	delivery, err1 := l.reader.stmt(ctx, "SELECT "+deliveryColumns+" FROM deliveries AS d WHERE d.id = ?")
+	recording, err2 := l.reader.stmt(ctx, "SELECT "+fullColumns+" FROM recordings WHERE id = ?")
+	if err := errors.Join(err1, err2); err != nil {
+		return d, r, fmt.Errorf("read delivery %d: %w", deliveryID, err)
+	}
 	tx, err := l.reader.db.BeginTx(ctx, nil)
 	if err != nil {
 		return d, r, fmt.Errorf("read delivery %d: %w", deliveryID, err)
 	}
 	defer tx.Rollback() // it only read
-	d, err = scanDelivery(tx.QueryRowContext(ctx, "SELECT "+deliveryColumns+" FROM deliveries AS d WHERE d.id = ?", deliveryID))
+	d, err = scanDelivery(tx.StmtContext(ctx, delivery).QueryRowContext(ctx, deliveryID))
 	if err == nil {
-		r, err = scanRecording(tx.QueryRowContext(ctx, "SELECT "+fullColumns+" FROM recordings WHERE id = ?", d.RecordingID), true)
+		r, err = scanRecording(tx.StmtContext(ctx, recording).QueryRowContext(ctx, d.RecordingID), true)
 	}
 	if errors.Is(err, sql.ErrNoRows) {
 		err = ErrNotFound

@@ -49,6 +49,8 @@ func TestDocumentWakesRecordings(t *testing.T) {
 	ctx := t.Context()
 	wait(t, l, "a.wav", "a")
 	b := wait(t, l, "b.wav", "b")
+	elsewhere := see(t, l, "other", "a.wav")
+	must[Decided](t)(l.Decide(ctx, elsewhere.ID, elsewhere.Ver, Decision{State: Waiting, Keys: map[string]string{"m": "a"}}))
 	d := seeDocument(t, l, "list.csv")
 	if got := must[[]Document](t)(l.DueDocuments(ctx, "s", c.now(), 10)); len(got) != 1 || got[0].ID != d.ID {
 		t.Fatalf("due documents = %+v", got)
@@ -59,7 +61,7 @@ func TestDocumentWakesRecordings(t *testing.T) {
 		t.Fatalf("seen before Finish: %+v", got)
 	}
 	if woken := must[int](t)(ix.Finish(ctx, sumOf("list"))); woken != 1 {
-		t.Fatalf("woke %d, want the one that waits for its key", woken)
+		t.Fatalf("woke %d, want the one of its source that waits for its key", woken)
 	}
 	due := must[[]Recording](t)(l.DueRecordings(ctx, "s", c.now(), 10))
 	if len(due) != 1 || due[0].Path != "a.wav" {

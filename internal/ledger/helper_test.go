@@ -104,11 +104,11 @@ func see(t testing.TB, l *Ledger, source, path string) Recording {
 func at(t testing.TB, l *Ledger, source, path string) Recording {
 	t.Helper()
 	m := must[map[string]Recording](t)(l.RecordingsAt(t.Context(), source, []string{path}))
-	r, ok := m[path]
-	if !ok {
+	if _, ok := m[path]; !ok {
 		t.Fatalf("no current recording at %s", path)
 	}
-	return r
+	full := must[[]Recording](t)(l.recordings(t.Context(), "SELECT "+fullColumns+" FROM recordings WHERE id = ?", true, m[path].ID))
+	return full[0]
 }
 
 // ready is a decision for a recording with the given content and key.

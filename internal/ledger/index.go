@@ -16,7 +16,6 @@ type Indexer struct {
 	l        *Ledger
 	id, ver  int64
 	gen      int64 // the version it began at: no earlier generation has that number
-	row      int64
 	findable int
 }
 
@@ -88,19 +87,23 @@ func (ix *Indexer) Finish(ctx context.Context, sha256 string) (woken int, err er
 }
 
 func (ix *Indexer) finish(ctx context.Context, state DocumentState, reason, text, sha256 string) (int, error) {
-	sum, err := digest(sha256)
-	if err != nil {
+	if err := ix.show(ctx, state, reason, text, sha256); err != nil {
 		return 0, err
 	}
-	err = ix.l.w.write(ctx, "finish document", func(t *tx) error {
+	return ix.l.finishDocument(ctx, ix.id)
+}
+
+// show makes the rows visible; what follows from that is still to be done.
+func (ix *Indexer) show(ctx context.Context, state DocumentState, reason, text, sha256 string) error {
+	sum, err := digest(sha256)
+	if err != nil {
+		return err
+	}
+	return ix.l.w.write(ctx, "finish document", func(t *tx) error {
 		return t.one(`UPDATE documents SET state = ?, reason = ?, reason_text = ?, sha256 = ?, rows = ?, gen = ?, unfinished = 1,
 			due_at = NULL, ver = ver + 1, updated = ? WHERE id = ? AND ver = ? AND state = 'settling'`,
 			state, reason, text, sum, ix.findable, ix.gen, t.at, ix.id, ix.ver)
 	})
-	if err != nil {
-		return 0, err
-	}
-	return ix.l.finishDocument(ctx, ix.id)
 }
 
 // Abort deletes the rows written so far.

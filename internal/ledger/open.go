@@ -65,6 +65,7 @@ func open(ctx context.Context, o Options, s schema) (_ *Ledger, err error) {
 	if l.reader, err = newReader(ctx, path, dsnRead, 4, s.version); err != nil {
 		return nil, err
 	}
+	l.reader.now = o.Now
 	if err := makeBallast(dir); err != nil {
 		l.log.Warn("no ballast beside the ledger", "error", err)
 	}

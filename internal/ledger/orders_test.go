@@ -58,6 +58,10 @@ func TestRetryOrder(t *testing.T) {
 	if got := must[int](t)(l.ApplyOrders(ctx)); got != 0 {
 		t.Errorf("applied again: %d", got)
 	}
+	again := order{id: id, kind: "retry", deliveries: []byte("[1]"), recordings: []byte("[]")}
+	if err := l.w.write(ctx, "apply order", func(x *tx) error { return x.applyOrder(again) }); !errors.Is(err, ErrStale) {
+		t.Errorf("an order that was read before it was applied: %v", err)
+	}
 	verified(t, l)
 }
 

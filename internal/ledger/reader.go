@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 )
 
 // Reader is the read side: its own read-only connections, beside a running
@@ -15,6 +16,7 @@ import (
 // hold checkpoints back. Its methods may be called from many goroutines.
 type Reader struct {
 	path  string
+	now   func() time.Time
 	db    *sql.DB
 	mu    sync.Mutex
 	stmts map[string]*sql.Stmt
@@ -58,7 +60,7 @@ func immutable(path string) bool {
 }
 
 func newReader(ctx context.Context, path, params string, conns, newest int) (*Reader, error) {
-	r := &Reader{path: path, db: connect(path, params, conns), stmts: map[string]*sql.Stmt{}}
+	r := &Reader{path: path, db: connect(path, params, conns), now: time.Now, stmts: map[string]*sql.Stmt{}}
 	app, version := 0, 0
 	err := r.db.QueryRowContext(ctx, "SELECT (SELECT application_id FROM pragma_application_id), (SELECT user_version FROM pragma_user_version)").Scan(&app, &version)
 	switch {

@@ -72,6 +72,9 @@ func TestOpenReader(t *testing.T) {
 	}
 	check(t, os.Remove(path+"-wal"))
 	l := openAt(t, path, newClock())
+	db := connect(path, dsnWrite, 1)
+	_, err := db.Exec("PRAGMA wal_checkpoint(TRUNCATE)")
+	check(t, errors.Join(err, db.Close()))
 	if immutable(l.path) {
 		t.Error("a running daemon changes the file")
 	}
@@ -360,5 +363,25 @@ func TestOrphans(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("orphans (-want +got):\n%s", diff)
+	}
+}
+
+// More workers than connections must not wait for each other for ever.
+func TestManyJobsAtOnce(t *testing.T) {
+	l, _ := openTest(t)
+	_, ds := planned(t, l, "a.wav", "x", "", "alpha")
+	var wg sync.WaitGroup
+	for range 32 {
+		wg.Go(func() {
+			for range 20 {
+				if d, r, err := l.Job(context.Background(), ds[0].ID); err != nil || d.ID != ds[0].ID || r.Call == nil {
+					t.Error(d, r, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if _, _, err := l.Job(t.Context(), 99); !errors.Is(err, ErrNotFound) {
+		t.Error(err)
 	}
 }

@@ -4,11 +4,18 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"time"
 )
 
 // poison is the number of crashes after which a delivery is held: something
 // about it may be what kills the program.
 const poison = 3
+
+// afterCrash is how long a delivery rests after the first crash it was part
+// of; each further one multiplies it by four. The others go first, so that
+// one delivery that kills the program does not take its neighbours' counts
+// up with its own (the pool also sends it alone).
+const afterCrash = 5 * time.Second
 
 // Recover deals with what a crash left in mid-way, before any worker starts:
 // deliveries that were being declared or sent go where the destination's
@@ -44,7 +51,8 @@ func (l *Ledger) Recover(ctx context.Context, how func(destination string) Recov
 }
 
 func (t *tx) recoverDelivery(d shortDelivery, how Recovery, out *Recovered) error {
-	s := Step{From: d.State, Class: "crash", Reason: "crash"}
+	rest := afterCrash << (2 * d.Crashes)
+	s := Step{From: d.State, Class: "crash", Reason: "crash", NextAttempt: time.UnixMilli(t.at).Add(rest)}
 	switch d.State {
 	case Declaring:
 		s.To, s.Text = how.Declaring, "the program stopped while it declared the recording"
@@ -53,9 +61,13 @@ func (t *tx) recoverDelivery(d shortDelivery, how Recovery, out *Recovered) erro
 	default:
 		s.To, s.Text = InDoubt, "the program stopped after the whole recording was sent and before the answer came"
 	}
+	if s.To == Held {
+		s.Reason = "declare_in_doubt"
+		s.Text += "; look it up at the vendor, then `ingestd retry` declares it again"
+	}
 	if d.Crashes+1 >= poison {
 		s.To, s.Reason = Held, "poison"
-		s.Text = fmt.Sprintf("%s, for the %drd time; find out why, then `ingestd retry`", s.Text, poison)
+		s.Text = fmt.Sprintf("found in mid-way (%s) at %d starts; find out why the program stops, then `ingestd retry`", d.State, poison)
 	}
 	if !CanMove(s.From, s.To) {
 		return fmt.Errorf("delivery %d: %w: %s to %s", d.ID, ErrMove, s.From, s.To)

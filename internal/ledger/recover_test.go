@@ -54,6 +54,17 @@ func TestRecover(t *testing.T) {
 	verified(t, l)
 }
 
+// Where a declare must not be repeated a person has to look.
+func TestRecoverHolds(t *testing.T) {
+	l, _ := openTest(t)
+	_, ds := planned(t, l, "a.wav", "x", "", "alpha")
+	walk(t, l, ds[0], Declaring)
+	got := must[Recovered](t)(l.Recover(t.Context(), func(string) Recovery { return Recovery{Sending: Declared, Declaring: Held} }))
+	if d := deliveryByID(t, l, ds[0].ID); got != (Recovered{Held: 1}) || d.State != Held || d.Reason != "declare_in_doubt" {
+		t.Fatalf("%+v, %+v", got, d)
+	}
+}
+
 func TestPoison(t *testing.T) {
 	l, _ := openTest(t)
 	_, ds := planned(t, l, "a.wav", "x", "", "alpha")
@@ -91,9 +102,7 @@ func TestRecoverFinishesDocuments(t *testing.T) {
 	d := seeDocument(t, l, "list.csv")
 	ix := must[*Indexer](t)(l.IndexDocument(ctx, d.ID, d.Ver))
 	check(t, ix.Add(ctx, []IndexRow{row(1, "a")}))
-	check(t, l.w.write(ctx, "cut short", func(x *tx) error {
-		return x.one("UPDATE documents SET state = 'indexed', gen = ?, unfinished = 1 WHERE id = ?", ix.gen, d.ID)
-	}))
+	check(t, ix.show(ctx, DocumentIndexed, "", "", sumOf("list"))) // and here the crash
 	must[Recovered](t)(l.Recover(ctx, vendor))
 	if due := must[[]Recording](t)(l.DueRecordings(ctx, "s", c.now(), 10)); len(due) != 1 {
 		t.Fatalf("due = %+v", due)

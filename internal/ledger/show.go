@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"path"
 	"strconv"
@@ -11,6 +12,8 @@ import (
 
 // showLimit is how many recordings Show returns at most.
 const showLimit = 100
+
+var errTooMany = errors.New("more than 100 recordings match; use `ingestd list`")
 
 // Show returns every recording that the argument names, with its deliveries
 // and its whole history, the oldest first. The argument is a ledger id, a

@@ -1,6 +1,8 @@
 package ledger
 
 import (
+	"fmt"
+	"io/fs"
 	"os"
 	"regexp"
 	"slices"
@@ -122,11 +124,24 @@ func TestNoShortWayBackFromTheGate(t *testing.T) {
 	}
 }
 
+// goose does not notice when a migration that was released is edited, and
+// says nothing when one forgets its version.
 func TestPinnedMigrations(t *testing.T) {
-	// goose does not notice when a migration that was released is edited.
-	text, err := migrationFiles.ReadFile("migrations/00001_init.sql")
-	check(t, err)
-	if !strings.HasSuffix(strings.TrimSpace(string(text)), "PRAGMA user_version = 1;") {
-		t.Error("migration 1 does not end with its user_version")
+	pins := map[string]string{
+		"00001_init.sql": "cd04ad9c76c12a9391f1f2a8bd8036233b4ee9121a7143a332cf8f0acc62fedb",
+	}
+	s := must[schema](t)(programSchema())
+	names := must[[]string](t)(fs.Glob(s.files, "*.sql"))
+	if len(names) != len(pins) || s.version != len(names) {
+		t.Errorf("%d migrations, %d pinned, the program knows version %d", len(names), len(pins), s.version)
+	}
+	for i, name := range names {
+		text := string(must[[]byte](t)(fs.ReadFile(s.files, name)))
+		if !strings.HasSuffix(strings.TrimSpace(text), fmt.Sprintf("PRAGMA user_version = %d;", i+1)) {
+			t.Errorf("%s does not end with its user_version", name)
+		}
+		if sum := sumOf(text); sum != pins[name] {
+			t.Errorf("%s has changed: ledgers that ran it would not notice; write a new migration (its hash is now %s)", name, sum)
+		}
 	}
 }

@@ -57,7 +57,7 @@ func (r *Reader) counts(ctx context.Context, s *Status) error {
 func (r *Reader) late(ctx context.Context, s *Status) error {
 	var n int64
 	err := r.row(ctx, "SELECT count(*) FROM recordings INDEXED BY recordings_late WHERE state = 'waiting' AND wait_until <= ?",
-		[]any{time.Now().UnixMilli()}, []any{&n})
+		[]any{r.now().UnixMilli()}, []any{&n})
 	if n > 0 {
 		s.NeedsPerson["no_sidecar"] += n
 	}

@@ -69,9 +69,6 @@ const deleted = "(deleted)"
 
 // finishMoves completes moves that a crash interrupted.
 func (f *feed) finishMoves(ctx context.Context) error {
-	if f.p.opt.DryRun {
-		return nil
-	}
 	rows, err := f.p.ledger.PendingMoves(ctx, f.src.Name, 1000)
 	if err != nil {
 		return err

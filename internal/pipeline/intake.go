@@ -28,7 +28,8 @@ type feed struct {
 	watch   *watcher.Watcher
 	woken   signal
 	scanned chan struct{} // closed after the first full scan
-	once    bool
+	once    bool          // scanned is closed
+	resumed bool          // moves that the last stop interrupted are finished
 }
 
 func newFeed(p *Pipeline, s Source) *feed {
@@ -258,11 +259,9 @@ func (f *feed) documentRule() watcher.Rule {
 
 // loop takes what is due from the ledger until ctx ends.
 func (f *feed) loop(ctx, hard context.Context) error {
-	if err := f.finishMoves(hard); err != nil {
-		f.p.log.Error("finish interrupted moves", "source", f.src.Name, "error", err)
-	}
 	for ctx.Err() == nil {
-		worked, err := f.work(ctx, hard)
+		now := f.p.now()
+		worked, err := f.work(ctx, hard, now)
 		f.p.Beat()
 		switch {
 		case err != nil && (errors.Is(err, ledger.ErrFenced) || ctx.Err() != nil):
@@ -277,8 +276,8 @@ func (f *feed) loop(ctx, hard context.Context) error {
 			next, ok, err := f.p.ledger.NextDue(ctx, f.src.Name)
 			if err != nil || !ok {
 				next = time.Time{}
-			} else if soonest := f.p.now().Add(recheck); !next.After(f.p.now()) {
-				next = soonest // due, but the source is unavailable
+			} else if !next.After(now) {
+				next = now.Add(recheck) // due, but the source is unavailable
 			}
 			sleepUntil(ctx, f.woken, f.p.now(), next)
 		}
@@ -287,11 +286,17 @@ func (f *feed) loop(ctx, hard context.Context) error {
 }
 
 // work does one round: documents first, so that recordings find them.
-func (f *feed) work(ctx, hard context.Context) (bool, error) {
+func (f *feed) work(ctx, hard context.Context, now time.Time) (bool, error) {
 	if f.watch.Root() == nil {
 		return false, nil // the source is unavailable; nothing may be concluded from that
 	}
-	docs, err := f.p.ledger.DueDocuments(ctx, f.src.Name, f.p.now(), dueBatch)
+	if !f.resumed && !f.p.opt.DryRun {
+		if err := f.finishMoves(hard); err != nil {
+			return false, fmt.Errorf("finish interrupted moves: %w", err)
+		}
+		f.resumed = true
+	}
+	docs, err := f.p.ledger.DueDocuments(ctx, f.src.Name, now, dueBatch)
 	if err != nil {
 		return false, err
 	}
@@ -300,7 +305,7 @@ func (f *feed) work(ctx, hard context.Context) (bool, error) {
 			return false, err
 		}
 	}
-	recs, err := f.p.ledger.DueRecordings(ctx, f.src.Name, f.p.now(), dueBatch)
+	recs, err := f.p.ledger.DueRecordings(ctx, f.src.Name, now, dueBatch)
 	if err != nil {
 		return false, err
 	}

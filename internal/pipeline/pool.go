@@ -48,7 +48,8 @@ func (pl *pool) run(ctx, hard context.Context) error {
 			sleepUntil(ctx, pl.woken, pl.p.now(), pl.p.now().Add(time.Second))
 			continue
 		}
-		batch, err := pl.due(ctx)
+		now := pl.p.now()
+		batch, err := pl.due(ctx, now)
 		if err != nil {
 			if errors.Is(err, ledger.ErrFenced) || ctx.Err() != nil {
 				break
@@ -61,9 +62,10 @@ func (pl *pool) run(ctx, hard context.Context) error {
 			next, ok, err := pl.p.ledger.NextDelivery(ctx, pl.dest.Name)
 			if err != nil || !ok {
 				next = time.Time{}
-			} else if !next.After(pl.p.now()) {
-				// Due, but a worker holds it: its end wakes us.
-				next = time.Time{}
+			} else if !next.After(now) {
+				// It was due when we asked and not given: a worker holds it and
+				// wakes us, or its source is no longer configured.
+				next = now.Add(time.Second)
 			}
 			sleepUntil(ctx, pl.woken, pl.p.now(), next)
 			continue
@@ -72,15 +74,30 @@ func (pl *pool) run(ctx, hard context.Context) error {
 			if !pl.start(ctx, hard, &workers, d) {
 				break
 			}
+			if d.Crashes > 0 {
+				pl.idle(ctx)
+			}
 		}
 	}
 	return workers.Wait()
+}
+
+// idle waits until no worker holds a delivery. A delivery that was under way
+// when the program died is sent alone: if it is what kills the program, it
+// must not take its neighbours with it.
+func (pl *pool) idle(ctx context.Context) {
+	for pl.flight.size() > 0 && ctx.Err() == nil {
+		sleepUntil(ctx, pl.woken, pl.p.now(), pl.p.now().Add(time.Second))
+	}
 }
 
 // start gives one delivery to a worker as soon as one is free. It is false
 // when the rest of the batch should be looked at anew: the lane was paused or
 // the pool stops.
 func (pl *pool) start(ctx, hard context.Context, workers *errgroup.Group, d ledger.Delivery) bool {
+	if d.Crashes > 0 {
+		pl.idle(ctx)
+	}
 	select {
 	case pl.slots <- struct{}{}:
 	case <-ctx.Done():
@@ -113,8 +130,7 @@ func (pl *pool) start(ctx, hard context.Context, workers *errgroup.Group, d ledg
 
 // due takes the next deliveries: doubts first, then the sources in turn, one
 // delivery of each at a time. Rows that workers hold are left out.
-func (pl *pool) due(ctx context.Context) ([]ledger.Delivery, error) {
-	now := pl.p.now()
+func (pl *pool) due(ctx context.Context, now time.Time) ([]ledger.Delivery, error) {
 	held := pl.flight.size()
 	var batch []ledger.Delivery
 	doubts, err := pl.p.ledger.DueDoubts(ctx, pl.dest.Name, now, pl.dest.Workers+held)

@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -272,14 +271,8 @@ func TestClientCutsBody(t *testing.T) {
 	dir := t.TempDir()
 	l := newLab(t, sandbox.Options{KeepDir: dir})
 	s := l.open("c-1", 1000)
-	conn, err := net.Dial("tcp", strings.TrimPrefix(l.url, "http://"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	fmt.Fprintf(conn, "POST /ingestion/api/media/%s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n"+
-		"Content-Type: audio/wav\r\nContent-Length: 1000\r\n\r\n%s", s, l.token, sound(600))
-	conn.(*net.TCPConn).CloseWrite()
+	conn := l.raw(s, 1000, sound(600))
+	conn.CloseWrite()
 	if got, err := io.ReadAll(conn); err != nil || len(got) > 0 {
 		t.Fatalf("a cut body was answered: %q %v", got, err)
 	}

@@ -1,13 +1,9 @@
 package sandbox_test
 
 import (
-	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
-	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -294,34 +290,31 @@ func TestFaultsSpareRefusedRequests(t *testing.T) {
 	}
 }
 
-// TestEarlyAnswerBeforeBody answers while the client still holds its body back.
+// TestEarlyAnswerBeforeBody answers while the client still holds half of its
+// body back. A reset behind the answer could overtake it, so the end must be
+// orderly.
 func TestEarlyAnswerBeforeBody(t *testing.T) {
 	for _, size := range []int{1000, 1 << 20} {
 		l := newLab(t, sandbox.Options{})
 		s := l.open("c-1", size)
 		l.faults(sandbox.Fault{Kind: sandbox.Early, Status: 413, Route: sandbox.RouteMedia})
-		r, w := io.Pipe()
-		go w.Write(make([]byte, size/2)) // and never the rest
-		ctx, cancel := context.WithCancel(t.Context())
-		req, err := http.NewRequestWithContext(ctx, "POST", l.url+"/ingestion/api/media/"+s, r)
-		if err != nil {
-			t.Fatal(err)
+		got, err := io.ReadAll(l.raw(s, size, sound(size/2)))
+		if err != nil || !strings.HasPrefix(string(got), "HTTP/1.1 413 ") {
+			t.Fatalf("%d bytes: %q, %v; want 413 and an orderly end", size, got, err)
 		}
-		req.ContentLength = int64(size)
-		for k, v := range l.mediaHeader() {
-			req.Header.Set(k, v)
-		}
-		res, err := l.http.Do(req)
-		if err != nil || res.StatusCode != 413 {
-			t.Fatalf("%d bytes: %v %v", size, res, err)
-		}
-		res.Body.Close()
-		cancel()
-		r.Close()
 		l.quiet()
 		if got := l.lastSession(); got.State != sandbox.SessionOpen || got.Bytes != 0 {
 			t.Fatalf("session = %+v", got)
 		}
+	}
+}
+
+// TestRefusalBeforeBody is the same for the vendor's own refusals.
+func TestRefusalBeforeBody(t *testing.T) {
+	l := newLab(t, sandbox.Options{})
+	got, err := io.ReadAll(l.raw("unknown", 1<<20, sound(1<<19)))
+	if err != nil || !strings.HasPrefix(string(got), "HTTP/1.1 404 ") {
+		t.Fatalf("%q, %v; want 404 and an orderly end", got, err)
 	}
 }
 
@@ -331,22 +324,7 @@ func TestDropComesBeforeTheRest(t *testing.T) {
 	l := newLab(t, sandbox.Options{})
 	s := l.open("c-1", 1000)
 	l.faults(sandbox.Fault{Kind: sandbox.DropMid, AfterBytes: 500, Route: sandbox.RouteMedia})
-	conn, err := net.Dial("tcp", strings.TrimPrefix(l.url, "http://"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	var head bytes.Buffer
-	head.WriteString("POST /ingestion/api/media/" + s + " HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n")
-	for k, v := range l.mediaHeader() {
-		head.WriteString(k + ": " + v + "\r\n")
-	}
-	head.WriteString("\r\n")
-	head.Write(sound(500))
-	if _, err := conn.Write(head.Bytes()); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := io.ReadAll(conn); err != nil || len(got) > 0 {
+	if got, err := io.ReadAll(l.raw(s, 1000, sound(500))); err != nil || len(got) > 0 {
 		t.Fatalf("got %q, %v; want an orderly end", got, err)
 	}
 }

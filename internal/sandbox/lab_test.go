@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -157,6 +158,21 @@ func (l *lab) media(session string, body []byte) answer {
 
 func (l *lab) mediaHeader() map[string]string {
 	return map[string]string{"Authorization": "Bearer " + l.token, "Content-Type": "audio/wav"}
+}
+
+// raw posts media over a bare connection: it promises length bytes and writes
+// only these.
+func (l *lab) raw(session string, length int, body []byte) *net.TCPConn {
+	l.t.Helper()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(l.url, "http://"))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.t.Cleanup(func() { conn.Close() })
+	head := fmt.Sprintf("POST /ingestion/api/media/%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"+
+		"Authorization: Bearer %s\r\nContent-Type: audio/wav\r\nContent-Length: %d\r\n\r\n", session, l.token, length)
+	conn.Write(append([]byte(head), body...)) // may be cut by the sandbox: the reply tells
+	return conn.(*net.TCPConn)
 }
 
 // send makes both steps.

@@ -81,7 +81,7 @@ func (l *requestLog) recent() []Request {
 	if int64(len(l.ring)) < l.size {
 		return append(out, l.ring...)
 	}
-	oldest := int64(0)
+	oldest := l.total % l.size
 	out = append(out, l.ring[oldest:]...)
 	return append(out, l.ring[:oldest]...)
 }

@@ -6,11 +6,13 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -100,6 +102,26 @@ func TestClientSendsNoReplayHeaders(t *testing.T) {
 	}
 }
 
+// net/http rewinds bodies in memory and sends them again when GetBody is set.
+func TestClientTakesGetBodyAway(t *testing.T) {
+	stop := errors.New("stop")
+	var passed *http.Request
+	tr := &http.Transport{Proxy: func(r *http.Request) (*url.URL, error) {
+		passed = r
+		return nil, stop
+	}}
+	req, err := http.NewRequest("POST", "http://127.0.0.1/", strings.NewReader("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (noReplay{tr}).RoundTrip(req); !errors.Is(err, stop) {
+		t.Fatal(err)
+	}
+	if passed.GetBody != nil || req.GetBody == nil {
+		t.Fatal("GetBody reached the transport, or the caller's request was changed")
+	}
+}
+
 // talk dials pipes to a server that reads the request head and then writes
 // each piece.
 func talk(pieces ...string) Dial {
@@ -134,6 +156,16 @@ func TestClientFloodOfInterimAnswers(t *testing.T) {
 			t.Fatalf("%v, %d bytes", e, a.Sent)
 		}
 	})
+}
+
+func TestClientBoundsTheHead(t *testing.T) {
+	for size, ok := range map[int]bool{60 << 10: true, 70 << 10: false} {
+		head := "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX: " + strings.Repeat("h", size) + "\r\n\r\n{}"
+		a := NewClient(Options{Dial: talk(head)}).JSON(t.Context(), "POST", "http://127.0.0.1/", nil, []byte("{}"))
+		if (a.Status == 200) != ok || (a.Err == nil) != ok {
+			t.Errorf("a head of %d bytes: status %d, %v", size, a.Status, a.Err)
+		}
+	}
 }
 
 func TestClientBoundsTheDial(t *testing.T) {
@@ -182,6 +214,42 @@ func TestClientAllowsSteadyUploads(t *testing.T) {
 			t.Fatalf("%+v after %v", a, time.Since(start))
 		}
 	})
+}
+
+// An upload without progress ends after a minute, whatever its size allows.
+func TestClientEndsStalledUploads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const size = 10 << 20
+		data, sum := pinned(size)
+		end := make(chan struct{})
+		dial := func(context.Context, string, string) (net.Conn, error) {
+			client, server := net.Pipe()
+			go func() {
+				defer server.Close()
+				_, _ = io.ReadFull(server, make([]byte, 1<<20))
+				<-end
+			}()
+			return client, nil
+		}
+		start := time.Now()
+		g := NewBody(&memory{Reader: bytes.NewReader(data)}, size, sum, &commits{}, nil)
+		a := NewClient(Options{Dial: dial}).Media(t.Context(), "POST", "http://127.0.0.1/", nil, g)
+		took := time.Since(start)
+		if !errors.Is(a.Err, errStalled) || a.Passed || took < stallTimeout || took > stallTimeout+5*time.Second {
+			t.Errorf("%+v after %v", a, took)
+		}
+		close(end)
+	})
+}
+
+func TestClientBoundsTheBody(t *testing.T) {
+	for size, ok := range map[int]bool{maxBodyBytes: true, maxBodyBytes + 1: false, 3 * maxBodyBytes: false} {
+		answer := fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n{}%s", size, strings.Repeat(" ", size-2))
+		a := NewClient(Options{Dial: talk(answer)}).JSON(t.Context(), "POST", "http://127.0.0.1/", nil, []byte("{}"))
+		if a.Status != 200 || (a.BodyErr == nil) != ok {
+			t.Errorf("a body of %d bytes: %v", size, a.BodyErr)
+		}
+	}
 }
 
 // As a whole an upload has its size divided by 64 KiB/s, plus a minute.

@@ -44,6 +44,9 @@ func TestSecretShowsNothing(t *testing.T) {
 	}
 	shown := s.String() + s.GoString() + string(j) + string(text) + log.String()
 	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		if got := fmt.Sprintf(format, s); got != "<secret>" {
+			t.Errorf("%s shows %s", format, got)
+		}
 		for _, v := range []any{s, &s, c, &c, []Secret{s}, map[string]Secret{"a": s}} {
 			shown += fmt.Sprintf(format, v)
 		}

@@ -1,7 +1,6 @@
 package watcher_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -14,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
 	"ingestd/internal/watcher"
@@ -76,6 +76,25 @@ func TestRootMovedAndBack(t *testing.T) {
 	}
 }
 
+// A directory that went without an event does not keep its watch.
+func TestScanEndsOldWatches(t *testing.T) {
+	dir := t.TempDir()
+	must(t, os.Mkdir(filepath.Join(dir, "a"), 0o700))
+	fake := newEvents()
+	w, s := start(t, watcher.Options{Path: dir, NewEvents: func() (watcher.Events, error) { return fake, nil }})
+	if got := w.Health().Watches; got != 2 {
+		t.Fatalf("%d watches", got)
+	}
+	must(t, os.Remove(filepath.Join(dir, "a")))
+	w.Rescan()
+	s.awaitScans(t, 2)
+	w.Rescan()
+	s.awaitScans(t, 3) // the second scan's watches are tidied by now
+	if diff := cmp.Diff([]string{dir}, fake.Watched()); diff != "" {
+		t.Fatal(diff)
+	}
+}
+
 func TestRootMissingAtStart(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "drop")
 	w, s := start(t, watcher.Options{Path: dir, ScanEvery: 20 * time.Millisecond})
@@ -94,7 +113,7 @@ func TestRootLostDuringScan(t *testing.T) {
 	s := newSink()
 	s.onLook = func([]watcher.Entry) { must(t, os.RemoveAll(dir)) }
 	w := watcher.New(watcher.Options{Path: dir}, s)
-	err := w.ScanOnce(context.Background())
+	err := w.ScanOnce(t.Context())
 	if !errors.Is(err, watcher.ErrRootLost) || !errors.Is(s.scans[0].Err, watcher.ErrRootLost) {
 		t.Fatalf("got %v and %+v, want ErrRootLost", err, s.scans)
 	}
@@ -124,7 +143,7 @@ func TestUnmounted(t *testing.T) {
 	s.await(t, "loss", func() bool { return errors.Is(s.scans[len(s.scans)-1].Err, watcher.ErrRootLost) })
 	lost := len(s.awaitScans(t, 1))
 	// The directory below is there, but it is not what was watched.
-	if err := w.ScanOnce(context.Background()); err == nil || !strings.Contains(err.Error(), "mounted") {
+	if err := w.ScanOnce(t.Context()); err == nil || !strings.Contains(err.Error(), "mounted") {
 		t.Fatalf("got %v", err)
 	}
 	if got := len(s.awaitScans(t, 1)); got != lost {
@@ -143,7 +162,7 @@ func TestUnmounted(t *testing.T) {
 func TestMountInside(t *testing.T) {
 	s := newSink()
 	w := watcher.New(watcher.Options{Path: "/dev"}, s)
-	if err := w.ScanOnce(context.Background()); err != nil {
+	if err := w.ScanOnce(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = w.Close() }()

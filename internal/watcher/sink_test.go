@@ -61,7 +61,7 @@ func (s *sink) wake() {
 // test that has failed.
 func (s *sink) await(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	for {
 		s.mu.Lock()
@@ -117,7 +117,7 @@ func run(t *testing.T, o watcher.Options, s *sink) *watcher.Watcher {
 		o.ScanEvery = time.Hour
 	}
 	w := watcher.New(o, s)
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- w.Run(ctx) }()
 	t.Cleanup(func() {

@@ -17,7 +17,7 @@ import (
 func walked(t *testing.T, root *Root, dir string) []string {
 	t.Helper()
 	var paths []string
-	err := root.Walk(context.Background(), dir, 7, func(batch []Entry) error {
+	err := root.Walk(t.Context(), dir, 7, func(batch []Entry) error {
 		if len(batch) == 0 || len(batch) > 7 {
 			t.Fatalf("batch of %d", len(batch))
 		}
@@ -62,7 +62,7 @@ func TestWalk(t *testing.T) {
 			t.Fatal(diff)
 		}
 		for _, start := range []string{"linkdir", "nothing", "x.wav", ".."} {
-			if err := root.Walk(context.Background(), start, 7, nil); err == nil {
+			if err := root.Walk(t.Context(), start, 7, nil); err == nil {
 				t.Errorf("walk from %q: no error", start)
 			}
 		}
@@ -122,7 +122,7 @@ func TestWalkUnreadable(t *testing.T) {
 	}
 	defer func() { _ = root.Close() }()
 	var paths []string
-	err = root.Walk(context.Background(), ".", 100, func(batch []Entry) error {
+	err = root.Walk(t.Context(), ".", 100, func(batch []Entry) error {
 		for _, e := range batch {
 			paths = append(paths, e.Path)
 		}
@@ -159,7 +159,7 @@ func TestWalkChangesMeanwhile(t *testing.T) {
 	}
 	defer func() { _ = root.Close() }()
 	var seen int
-	err = root.Walk(context.Background(), ".", 1, func(batch []Entry) error {
+	err = root.Walk(t.Context(), ".", 1, func(batch []Entry) error {
 		seen += len(batch)
 		if seen > 1 {
 			return nil
@@ -191,11 +191,11 @@ func TestWalkStops(t *testing.T) {
 	}
 	defer func() { _ = root.Close() }()
 	stop, calls := errors.New("stop"), 0
-	err = root.Walk(context.Background(), ".", 2, func([]Entry) error { calls++; return stop })
+	err = root.Walk(t.Context(), ".", 2, func([]Entry) error { calls++; return stop })
 	if !errors.Is(err, stop) || calls != 1 {
 		t.Fatalf("%d calls, %v", calls, err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := root.Walk(ctx, ".", 2, func([]Entry) error { return nil }); !errors.Is(err, context.Canceled) {
 		t.Fatalf("cancelled: %v", err)
@@ -224,7 +224,7 @@ func TestWalkHundredThousand(t *testing.T) {
 	}
 	defer func() { _ = root.Close() }()
 	seen := make([]bool, n)
-	err = root.Walk(context.Background(), ".", 512, func(batch []Entry) error {
+	err = root.Walk(t.Context(), ".", 512, func(batch []Entry) error {
 		if len(batch) > 512 || cap(batch) > 512 {
 			t.Fatalf("batch of %d", len(batch))
 		}
@@ -253,7 +253,7 @@ func BenchmarkWalk(b *testing.B) {
 	defer func() { _ = root.Close() }()
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := root.Walk(context.Background(), ".", 512, func([]Entry) error { return nil }); err != nil {
+		if err := root.Walk(b.Context(), ".", 512, func([]Entry) error { return nil }); err != nil {
 			b.Fatal(err)
 		}
 	}

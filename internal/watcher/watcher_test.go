@@ -273,7 +273,7 @@ func TestEventDuringScan(t *testing.T) {
 	}
 	fake, s := newEvents(), newSink()
 	w := watcher.New(watcher.Options{Path: dir, Coalesce: time.Microsecond, NewEvents: func() (watcher.Events, error) { return fake, nil }}, s)
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(t.Context())
 	done, started := make(chan error, 1), false
 	s.onLook = func(batch []watcher.Entry) {
 		if batch[len(batch)-1].Path == "late.wav" && len(s.scans) > 0 {
@@ -306,7 +306,7 @@ func TestScanOnce(t *testing.T) {
 	s := newSink()
 	w := watcher.New(watcher.Options{Path: dir}, s)
 	for i := range 2 {
-		if err := w.ScanOnce(context.Background()); err != nil {
+		if err := w.ScanOnce(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if len(s.scans) != i+1 || s.scans[i].Files != 1 || w.Root() == nil {

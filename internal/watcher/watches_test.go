@@ -12,10 +12,12 @@ import (
 // placed are the watches that exist, in the order they were placed.
 type placed struct {
 	dirs []string
+	adds int
 	err  error
 }
 
 func (p *placed) Add(dir string) error {
+	p.adds++
 	if p.err == nil {
 		p.dirs = append(p.dirs, dir)
 	}
@@ -62,7 +64,11 @@ func TestWatches(t *testing.T) {
 	want("a directory takes those below it along", "/r", "/r/ab", "/r/c")
 	ensure("new", 4, 1)
 	want("an inode under a new name loses the old", "/r", "/r/ab", "/r/new")
+	adds := p.adds
 	ensure("new", 9, 1)
+	if p.adds != adds+1 {
+		t.Fatal("a new directory under an old name keeps the old watch")
+	}
 	if w.has("new", inode{1, 4}) || !w.has("new", inode{1, 9}) {
 		t.Fatal("a name with a new inode is taken for the old directory")
 	}

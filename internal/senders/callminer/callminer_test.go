@@ -2,9 +2,12 @@ package callminer_test
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -350,3 +353,87 @@ func (r refusing) Declaring() error                 { return r.err }
 func (r refusing) Declared(map[string]string) error { return r.err }
 func (r refusing) Sending(map[string]string) error  { return r.err }
 func (r refusing) Committing() error                { return r.err }
+
+// scripted is a tenant whose two routes a test answers.
+func scripted(t *testing.T, session, media func(n int, w http.ResponseWriter, correlationID string, size int)) string {
+	sessions, uploads := 0, 0
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		body, _ := io.ReadAll(r.Body)
+		switch {
+		case strings.HasSuffix(r.URL.Path, "/connect/token"):
+			fmt.Fprint(w, `{"access_token":"t","expires_in":3600,"token_type":"Bearer"}`)
+		case strings.Contains(r.URL.Path, "/session/"):
+			sessions++
+			var got struct{ CorrelationID string }
+			_ = json.Unmarshal(body, &got)
+			session(sessions, w, got.CorrelationID, 0)
+		default:
+			uploads++
+			media(uploads, w, "", len(body))
+		}
+	}))
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+func TestIDsGivenOutTwiceAreHeld(t *testing.T) {
+	for name, c := range map[string]struct{ session, mining string }{
+		"session": {"s", "m%d"}, "mining": {"s%d", "m"},
+	} {
+		id := func(format string, n int) string { return strings.ReplaceAll(format, "%d", fmt.Sprint(n)) }
+		url := scripted(t, func(n int, w http.ResponseWriter, correlationID string, _ int) {
+			fmt.Fprintf(w, `{"CorrelationId":%q,"SessionId":%q}`, correlationID, id(c.session, n))
+		}, func(n int, w http.ResponseWriter, _ string, size int) {
+			w.WriteHeader(201)
+			fmt.Fprintf(w, `{"CurrentMediaLength":%d,"TotalMediaLength":%d,"MiningId":%q}`, size, size, id(c.mining, n))
+		})
+		s := sender(t, config(t, url), callminer.Deps{})
+		data := []byte("a recording")
+		sum := sha256.Sum256(data)
+		i := item()
+		i.File.Bytes, i.File.SHA256 = int64(len(data)), hex.EncodeToString(sum[:])
+		if _, err := deliver(t, s, i, data); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		i.Delivery = call.DeliveryOf("another")
+		_, err := deliver(t, s, i, data)
+		if e := new(senders.Error); !errors.As(err, &e) || e.Class != senders.Held {
+			t.Errorf("%s: %v, want held", name, err)
+		}
+	}
+}
+
+// The session of an earlier attempt is not taken again, also after a restart.
+func TestSessionOfAnEarlierAttemptIsHeld(t *testing.T) {
+	url := scripted(t, func(_ int, w http.ResponseWriter, correlationID string, _ int) {
+		fmt.Fprintf(w, `{"CorrelationId":%q,"SessionId":"s1"}`, correlationID)
+	}, nil)
+	a := senders.Attempt{Item: item(), Number: 2, IDs: map[string]string{"session_id": "s1"}}
+	_, err := sender(t, config(t, url), callminer.Deps{}).Send(t.Context(), a, &notes{})
+	if e := new(senders.Error); !errors.As(err, &e) || e.Class != senders.Held || e.Code != "bad_remote_id" {
+		t.Fatalf("%v, want held", err)
+	}
+}
+
+// A 429 holds every worker of the destination: as long as the vendor says, or
+// until the next minute, because the guide counts per minute.
+func TestTooManyRequestsPauseTheLane(t *testing.T) {
+	now := time.Date(2026, 11, 20, 10, 0, 45, 0, time.UTC)
+	for header, want := range map[string]time.Duration{"": 15 * time.Second, "40": 40 * time.Second} {
+		url := scripted(t, func(_ int, w http.ResponseWriter, _ string, _ int) {
+			if header != "" {
+				w.Header().Set("Retry-After", header)
+			}
+			w.WriteHeader(429)
+		}, nil)
+		clock := func() time.Time { return now }
+		lane := senders.NewLane(senders.Rate{Unlimited: true}, clock)
+		_, err := deliver(t, sender(t, config(t, url), callminer.Deps{Lane: lane, Now: clock}), item(), nil)
+		e := new(senders.Error)
+		until, why := lane.Paused()
+		if !errors.As(err, &e) || e.RetryAfter != want || until.Sub(now) != want || why != "rate_limited" {
+			t.Errorf("Retry-After %q: %v, paused for %v, want %v", header, err, until.Sub(now), want)
+		}
+	}
+}
