@@ -39,12 +39,9 @@ fuzz: deps ## run every fuzz target for FUZZTIME (30s)
 	  for target in $$(grep -ho '^func Fuzz[A-Za-z0-9_]*' $$dir/*_test.go | cut -c6-); do \
 	    echo "$$dir $$target"; go test -tags $(TAGS) -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x ./$$dir; done; done
 
-bench: deps ## run all benchmarks
-	go test -tags $(TAGS) -run '^$$' -bench . -benchmem ./...
-
-deb: build ## build the Debian package into dist/
-	mkdir -p dist
-	GOARCH=$$(go env GOARCH) VERSION=$(PACKAGE_VERSION) go tool -modfile=tools/nfpm/go.mod nfpm package -f packaging/nfpm.yaml -p deb -t dist/
+bench: deps ## throughput beside a bare client, and memory with a backlog (docs/performance.md)
+	go test -tags "$(TAGS) bench" -count=1 -timeout 60m -run 'TestThroughput|TestBacklogMemory' ./cmd/ingestd
+	go test -tags $(TAGS) -run '^$$' -bench . -benchmem ./internal/ledger ./internal/watcher
 
 fmt: ## format all Go files
 	gofmt -w cmd internal
