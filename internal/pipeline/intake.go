@@ -15,9 +15,9 @@ import (
 )
 
 const (
-	dueBatch    = 64              // rows taken from the ledger at once
-	admitAtOnce = 8               // recordings that are hashed and mapped side by side
-	recheck     = 5 * time.Second // pause after an error of ours that waiting may cure
+	dueBatch = 128             // rows taken from the ledger at once
+	atOnce   = 16              // documents or recordings worked on side by side
+	recheck  = 5 * time.Second // pause after an error of ours that waiting may cure
 )
 
 // feed is the intake of one source. The watcher calls its Look; everything
@@ -300,26 +300,21 @@ func (f *feed) work(ctx, hard context.Context, now time.Time) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	for _, d := range docs {
-		if err := f.document(ctx, d); err != nil && !errors.Is(err, ledger.ErrStale) {
-			return false, err
-		}
+	err = sideBySide(ctx, docs, func(ctx context.Context, d ledger.Document) error { return f.document(ctx, d) })
+	if err != nil {
+		return false, err
 	}
 	recs, err := f.p.ledger.DueRecordings(ctx, f.src.Name, now, dueBatch)
 	if err != nil {
 		return false, err
 	}
-	group, gctx := errgroup.WithContext(ctx)
-	group.SetLimit(admitAtOnce)
-	for _, r := range recs {
-		group.Go(func() error {
-			if err := f.recording(gctx, r); err != nil && !errors.Is(err, ledger.ErrStale) {
-				return fmt.Errorf("recording %d: %w", r.ID, err)
-			}
-			return nil
-		})
-	}
-	if err := group.Wait(); err != nil {
+	err = sideBySide(ctx, recs, func(ctx context.Context, r ledger.Recording) error {
+		if err := f.recording(ctx, r); err != nil {
+			return fmt.Errorf("recording %d: %w", r.ID, err)
+		}
+		return nil
+	})
+	if err != nil {
 		return false, err
 	}
 	disposed := 0
@@ -329,6 +324,23 @@ func (f *feed) work(ctx, hard context.Context, now time.Time) (bool, error) {
 		}
 	}
 	return len(docs)+len(recs)+disposed > 0, nil
+}
+
+// sideBySide works on the rows of one batch a few at a time, so that their
+// commits share transactions. A row that changed meanwhile is left for the
+// next round.
+func sideBySide[T any](ctx context.Context, rows []T, work func(context.Context, T) error) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(atOnce)
+	for _, row := range rows {
+		group.Go(func() error {
+			if err := work(ctx, row); err != nil && !errors.Is(err, ledger.ErrStale) {
+				return err
+			}
+			return nil
+		})
+	}
+	return group.Wait()
 }
 
 // finished tells a dry run that the scan is over and nothing is due.
