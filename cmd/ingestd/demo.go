@@ -130,8 +130,13 @@ func (d *demoRun) startSandbox() (stop func(), err error) {
 	d.url = "http://" + ln.Addr().String()
 	d.sandbox = sandbox.NewCallMiner(sandbox.Options{Now: d.now, ClientID: "demo", ClientSecret: "demo-secret"})
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- sandbox.Serve(ctx, ln, d.sandbox) }()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := sandbox.Serve(ctx, ln, d.sandbox); err != nil {
+			d.ui.say("the sandbox ended: %v", err)
+		}
+	}()
 	return func() { cancel(); <-done }, nil
 }
 

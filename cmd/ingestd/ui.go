@@ -51,9 +51,6 @@ func (p *problem) Unwrap() error { return p.err }
 
 func usage(what, hint string) error { return &problem{code: exitUsage, what: what, hint: hint} }
 
-// silent ends with a code whose reason has been printed already.
-func silent(code int) error { return &problem{code: code} }
-
 type ui struct {
 	out, err io.Writer
 	terminal bool // stdout is a terminal

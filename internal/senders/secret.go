@@ -104,7 +104,7 @@ func (r secretRef) path() (string, error) {
 	}
 	dir := os.Getenv("CREDENTIALS_DIRECTORY")
 	if dir == "" {
-		return "", fmt.Errorf("secret %s needs systemd: CREDENTIALS_DIRECTORY is not set; add LoadCredential= to the unit or use file:", r)
+		return "", fmt.Errorf("secret %s needs systemd: CREDENTIALS_DIRECTORY is not set; add LoadCredential= to the unit, or use a file: reference", r)
 	}
 	return filepath.Join(dir, r.name), nil
 }

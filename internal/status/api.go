@@ -138,7 +138,7 @@ func answer(w http.ResponseWriter, status int, v any) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	w.Write(line) // an error means that the reader is gone
+	_, _ = w.Write(line) // an error means that the reader is gone
 }
 
 // encode writes a value as one line of JSON. Invisible characters (control,

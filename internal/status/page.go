@@ -90,7 +90,7 @@ func (s *server) page(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Write(out.Bytes()) // an error means that the reader is gone
+	_, _ = w.Write(out.Bytes()) // an error means that the reader is gone
 }
 
 // sources lists the configured sources and those of which only the ledger
