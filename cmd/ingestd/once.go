@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"ingestd/internal/config"
 	"ingestd/internal/ledger"
 	"ingestd/internal/pipeline"
 )
@@ -49,7 +50,7 @@ func (a *app) once(ctx context.Context, timeout time.Duration) error {
 		return err
 	}
 	defer led.Close()
-	before, err := led.Pending(ctx)
+	before, err := led.Pending(ctx, sourceNames(cfg))
 	if err != nil {
 		return err
 	}
@@ -71,7 +72,7 @@ func (a *app) once(ctx context.Context, timeout time.Duration) error {
 		defer t.Stop()
 		expired = t.C
 	}
-	end, runErr := a.watchOnce(ctx, p, led, progressLine{u: a.ui, start: a.now(), now: a.now, sent: &sent, before: before.Delivered}, done, expired)
+	end, runErr := a.watchOnce(ctx, p, progressLine{u: a.ui, start: a.now(), now: a.now, sent: &sent, before: before.Delivered}, done, expired)
 	stop()
 	if end == endedTimeout {
 		time.AfterFunc(drainTime, cut)
@@ -82,7 +83,19 @@ func (a *app) once(ctx context.Context, timeout time.Duration) error {
 	if runErr != nil {
 		return runErr
 	}
-	return a.onceSummary(context.WithoutCancel(ctx), led, before, end, sent.Load(), timeout)
+	now, err := led.Pending(context.WithoutCancel(ctx), sourceNames(cfg))
+	if err != nil {
+		return err
+	}
+	return a.onceSummary(before, now, end, sent.Load(), timeout)
+}
+
+func sourceNames(cfg *config.Config) []string {
+	names := make([]string, len(cfg.Sources))
+	for i, s := range cfg.Sources {
+		names[i] = s.Name
+	}
+	return names
 }
 
 // How a run of once ended.
@@ -96,10 +109,11 @@ const (
 )
 
 // watchOnce draws progress until nothing can move any more.
-func (a *app) watchOnce(ctx context.Context, p *pipeline.Pipeline, led *ledger.Ledger, line progressLine, done <-chan error, expired <-chan time.Time) (onceEnd, error) {
+func (a *app) watchOnce(ctx context.Context, p *pipeline.Pipeline, line progressLine, done <-chan error, expired <-chan time.Time) (onceEnd, error) {
 	poll := time.NewTimer(0)
 	defer poll.Stop()
 	defer line.clear()
+	quiet := false
 	for {
 		select {
 		case err := <-done:
@@ -117,9 +131,10 @@ func (a *app) watchOnce(ctx context.Context, p *pipeline.Pipeline, led *ledger.L
 			if err != nil && ctx.Err() == nil {
 				return endedByItself, err
 			}
-			if idle {
+			if idle && quiet {
 				return endedIdle, nil
 			}
+			quiet = idle // twice in a row: the counts are not one instant's
 			line.draw(pending)
 			// Asking must stay cheap beside the work, whatever the backlog.
 			poll.Reset(max(100*time.Millisecond, 10*time.Since(began)))
@@ -127,11 +142,7 @@ func (a *app) watchOnce(ctx context.Context, p *pipeline.Pipeline, led *ledger.L
 	}
 }
 
-func (a *app) onceSummary(ctx context.Context, led *ledger.Ledger, before ledger.Pending, end onceEnd, sent int64, timeout time.Duration) error {
-	now, err := led.Pending(ctx)
-	if err != nil {
-		return err
-	}
+func (a *app) onceSummary(before, now ledger.Pending, end onceEnd, sent int64, timeout time.Duration) error {
 	delivered := now.Delivered - before.Delivered
 	if a.json {
 		err := a.printJSON(map[string]any{
@@ -142,7 +153,7 @@ func (a *app) onceSummary(ctx context.Context, led *ledger.Ledger, before ledger
 			return err
 		}
 	} else {
-		fmt.Fprintf(a.ui.out, "%d delivered (%s sent), %d pending, %d waiting for a sidecar, %d need a person\n",
+		fmt.Fprintf(a.ui.out, "%d delivered (%s sent), %d pending, %d waiting, %d need a person\n",
 			delivered, size(sent), now.Deliveries+now.Settling, now.Waiting, now.NeedsPerson)
 	}
 	switch {
@@ -153,7 +164,10 @@ func (a *app) onceSummary(ctx context.Context, led *ledger.Ledger, before ledger
 	case now.NeedsPerson > 0:
 		return &problem{code: exitNeedsPerson, what: fmt.Sprintf("%d need a person", now.NeedsPerson), hint: "ingestd status says what; ingestd show ID says why"}
 	case now.Waiting > 0:
-		return &problem{code: exitTemporary, what: fmt.Sprintf("%d still wait for their sidecar", now.Waiting), hint: "run ingestd once again when the sidecars have come"}
+		return &problem{code: exitTemporary, what: fmt.Sprintf("%d still wait for a sidecar, a marker or the rest of their bytes", now.Waiting),
+			hint: "run ingestd once again when those have come; ingestd list --state waiting,settling names them"}
+	case now.Deliveries+now.Settling > 0:
+		return &problem{code: exitTemporary, what: fmt.Sprintf("%d are still pending", now.Deliveries+now.Settling), hint: "run ingestd once again; nothing is sent twice"}
 	}
 	return nil
 }

@@ -167,7 +167,8 @@ func (t *tx) planAll(r shortRecording, d Decision) (out Decided, err error) {
 }
 
 // conflict finds another recording of the source that has the same name from
-// its export and other content; 0 is none.
+// its export and other content; 0 is none. One whose file went away counts
+// if a vendor has it, or may have it.
 func (t *tx) conflict(r shortRecording, d Decision) (other int64, err error) {
 	if !d.Named {
 		return 0, nil
@@ -177,7 +178,9 @@ func (t *tx) conflict(r shortRecording, d Decision) (other int64, err error) {
 		return 0, err
 	}
 	err = t.row(`SELECT id FROM recordings INDEXED BY recordings_business WHERE named = 1 AND source = ? AND business_key = ? AND id <> ?
-		AND sha256 <> ? AND state NOT IN ('vanished', 'quarantined', 'skipped') ORDER BY id LIMIT 1`,
+		AND sha256 <> ? AND (state NOT IN ('vanished', 'quarantined', 'skipped') OR EXISTS (SELECT 1 FROM deliveries AS d
+			WHERE d.recording_id = recordings.id AND d.state IN ('sending', 'committing', 'in_doubt', 'accepted', 'confirmed')))
+		ORDER BY id LIMIT 1`,
 		[]any{r.Source, d.BusinessKey, r.ID, sum}, []any{&other})
 	if errors.Is(err, sql.ErrNoRows) {
 		err = nil
@@ -204,6 +207,20 @@ func (t *tx) plan(r shortRecording, n NewDelivery) (duplicate bool, err error) {
 		return false, t.takeOver(have, r, n)
 	case have.RecordingID == r.ID:
 		return false, nil // decided again after a retry
+	}
+	owner, err := t.recording(have.RecordingID)
+	if err != nil {
+		return false, err
+	}
+	if owner.State == Vanished {
+		switch have.State {
+		case Planned, Declared:
+			return false, t.takeOver(have, r, n)
+		case Held, Rejected, InDoubt:
+			// What is known about it stays; only the file is another.
+			n.State, n.Reason, n.ReasonText = have.State, have.Reason, "the file came again; what was decided about it stays"
+			return false, t.takeOver(have, r, n)
+		}
 	}
 	var again bool
 	err = t.row("SELECT EXISTS (SELECT 1 FROM deliveries WHERE recording_id = ? AND duplicate_of = ?)", []any{r.ID, have.ID}, []any{&again})
@@ -238,7 +255,7 @@ func (t *tx) newDelivery(r shortRecording, n NewDelivery, duplicateOf int64) err
 func (t *tx) takeOver(have shortDelivery, r shortRecording, n NewDelivery) error {
 	const why = "taken over: the same recording came again"
 	err := t.one(`UPDATE deliveries SET recording_id = ?, source = ?, state = ?, reason = ?, reason_text = ?, next_attempt = ?,
-		doubt_since = CASE WHEN ? = 'in_doubt' THEN ? END, ver = ver + 1, updated = ? WHERE id = ? AND ver = ?`,
+		doubt_since = CASE WHEN ? = 'in_doubt' THEN coalesce(doubt_since, ?) END, ver = ver + 1, updated = ? WHERE id = ? AND ver = ?`,
 		r.ID, r.Source, n.State, n.Reason, n.ReasonText, t.at, n.State, t.at, t.at, have.ID, have.Ver)
 	if err != nil {
 		return err

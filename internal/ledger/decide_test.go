@@ -188,8 +188,9 @@ func TestRequeue(t *testing.T) {
 	if fresh.ID == r.ID || fresh.State != Settling || fresh.DueAt.After(c.now()) {
 		t.Fatalf("%+v", fresh)
 	}
-	if err := l.Requeue(ctx, r.ID, "file_changed", ""); !errors.Is(err, ErrStale) {
-		t.Fatalf("requeued twice: %v", err)
+	check(t, l.Requeue(ctx, r.ID, "file_changed", "found by another destination too"))
+	if again := at(t, l, "s", "a.wav"); again.ID != fresh.ID {
+		t.Fatalf("requeued twice: %+v", again)
 	}
 	// The changed file is the old one after all: the delivery goes on.
 	must[Decided](t)(l.Decide(ctx, fresh.ID, fresh.Ver, ready("x", "rec-1", "alpha")))

@@ -55,11 +55,18 @@ func (l *Ledger) Disposing(ctx context.Context, id, ver int64, target string) (i
 }
 
 // Done records that a recording's file was disposed of; movedTo is where it
-// is now, or "" if it stays.
-func (l *Ledger) Done(ctx context.Context, id, ver int64, movedTo, text string) error {
+// is now, or "" if it stays. The documents that went with it are gone: a later
+// file of the same name must not be paired with them.
+func (l *Ledger) Done(ctx context.Context, id, ver int64, movedTo, text string, documents ...int64) error {
 	return l.w.write(ctx, "recording done", func(t *tx) error {
 		if _, err := t.settledAt(id, ver); err != nil {
 			return err
+		}
+		for _, doc := range documents {
+			err := t.exec("UPDATE documents SET state = 'gone', due_at = NULL, ver = ver + 1, updated = ? WHERE id = ? AND state IN ('indexed', 'bad')", t.at, doc)
+			if err != nil {
+				return err
+			}
 		}
 		var moved any
 		if movedTo != "" {

@@ -171,7 +171,7 @@ func (t *tx) retryDelivery(id int64, why string, result *outcome) error {
 		result.refuse("the file of delivery %d is gone", id)
 		return nil
 	}
-	if err := t.exec("UPDATE deliveries SET crashes = 0 WHERE id = ?", id); err != nil {
+	if err := t.exec("UPDATE deliveries SET crashes = 0, first_attempt = NULL WHERE id = ?", id); err != nil {
 		return err
 	}
 	result.done++

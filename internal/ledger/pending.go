@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 )
 
@@ -10,7 +11,7 @@ import (
 type Pending struct {
 	Settling    int   // recordings that still settle, or whose look is due
 	Documents   int   // documents that still settle
-	Waiting     int   // recordings that wait, in time, for a sidecar
+	Waiting     int   // recordings that wait for a sidecar, a marker or the rest of their bytes
 	Deliveries  int   // planned up to in doubt
 	Disposable  int   // files that may go now
 	Delivered   int   // accepted or confirmed, since ever
@@ -21,18 +22,19 @@ type Pending struct {
 // bytesSample bounds the work of estimating Pending.Bytes.
 const bytesSample = 5000
 
-// Pending costs little whatever the backlog: it reads the counters that
-// triggers keep, and short indexes.
-func (l *Ledger) Pending(ctx context.Context) (Pending, error) {
+// Pending counts for these sources; what others left behind cannot move. It
+// costs little whatever the backlog: it reads the counters that triggers keep,
+// and short indexes.
+func (l *Ledger) Pending(ctx context.Context, sources []string) (Pending, error) {
 	s := Status{Sources: map[string]map[string]int64{}, Destinations: map[string]map[string]int64{}, NeedsPerson: map[string]int64{}}
 	if err := l.reader.counts(ctx, &s); err != nil {
 		return Pending{}, fmt.Errorf("pending: %w", err)
 	}
 	var p Pending
 	waiting := 0
-	for _, states := range s.Sources {
-		p.Settling += int(states[string(Settling)])
-		waiting += int(states[string(Waiting)])
+	for _, source := range sources {
+		p.Settling += int(s.Sources[source][string(Settling)])
+		waiting += int(s.Sources[source][string(Waiting)])
 	}
 	for _, states := range s.Destinations {
 		for _, state := range []State{Planned, Declaring, Declared, Sending, Committing, InDoubt} {
@@ -44,7 +46,11 @@ func (l *Ledger) Pending(ctx context.Context) (Pending, error) {
 		p.NeedsPerson += int(n)
 	}
 	now := l.now().UnixMilli()
-	var late, due, sampled int
+	var late, due, stalled, foreign, sampled int
+	ours, err := json.Marshal(sources)
+	if err != nil {
+		return Pending{}, fmt.Errorf("pending: %w", err)
+	}
 	var sum int64
 	for _, q := range []struct {
 		sql  string
@@ -53,6 +59,10 @@ func (l *Ledger) Pending(ctx context.Context) (Pending, error) {
 	}{
 		{"SELECT count(*) FROM recordings INDEXED BY recordings_late WHERE state = 'waiting' AND wait_until <= ?", []any{now}, []any{&late}},
 		{"SELECT count(*) FROM recordings WHERE state = 'waiting' AND due_at <= ?", []any{now}, []any{&due}},
+		{`SELECT count(*) FROM recordings INDEXED BY recordings_open WHERE state IN ('settling', 'waiting', 'quarantined')
+			AND state = 'settling' AND reason IN ('no_marker', 'no_sidecar', 'short')`, nil, []any{&stalled}},
+		{`SELECT count(*) FROM deliveries WHERE state IN ('planned', 'declaring', 'declared', 'sending', 'committing', 'in_doubt')
+			AND source NOT IN (SELECT value FROM json_each(?))`, []any{string(ours)}, []any{&foreign}},
 		{"SELECT count(*) FROM documents INDEXED BY documents_due WHERE state = 'settling'", nil, []any{&p.Documents}},
 		{`SELECT (SELECT count(*) FROM recordings WHERE state = 'ready' AND settled = 1 AND move_to IS NULL AND due_at <= ?) +
 			(SELECT count(*) FROM recordings WHERE state = 'ready' AND move_to IS NOT NULL)`, []any{now}, []any{&p.Disposable}},
@@ -65,9 +75,10 @@ func (l *Ledger) Pending(ctx context.Context) (Pending, error) {
 		}
 	}
 	// A waiting recording past its time that is due is about to be decided.
-	p.Settling += due
+	p.Settling += due - stalled
+	p.Deliveries -= foreign
 	p.NeedsPerson += late
-	p.Waiting = max(waiting-late, 0)
+	p.Waiting = max(waiting-late, 0) + stalled
 	if p.Bytes = sum; sampled > 0 && p.Deliveries > sampled {
 		p.Bytes = sum / int64(sampled) * int64(p.Deliveries)
 	}

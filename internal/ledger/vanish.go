@@ -30,13 +30,20 @@ func (l *Ledger) Vanish(ctx context.Context, id, ver int64, text string) error {
 
 // Requeue takes a ready recording whose file changed before it was sent out
 // of the way: what was not sent of it is cancelled with the reason, the row
-// ends as vanished (replaced), and the path settles anew in a fresh row. It
-// returns ErrStale when the row is not the ready one of its path any more.
+// ends as vanished (replaced), and the path settles anew in a fresh row,
+// unless the reason is that the file vanished. Where another destination has
+// done all that before, only this one's delivery is left to be cancelled.
 func (l *Ledger) Requeue(ctx context.Context, recordingID int64, reason, text string) error {
 	return l.w.write(ctx, "requeue recording", func(t *tx) error {
 		r, err := t.recording(recordingID)
 		if err != nil {
 			return err
+		}
+		if reason != "vanished" {
+			reason = "file_changed"
+		}
+		if r.State == Vanished {
+			return t.cancelUnsent(recordingID, reason, text)
 		}
 		if r.State != Ready || !r.Current {
 			return fmt.Errorf("recording %d: %w", recordingID, ErrStale)
@@ -46,10 +53,7 @@ func (l *Ledger) Requeue(ctx context.Context, recordingID int64, reason, text st
 		if err != nil {
 			return err
 		}
-		if reason != "vanished" {
-			reason = "file_changed"
-		}
-		if err := t.replace(recordingID, reason, text); err != nil {
+		if err := t.replace(recordingID, reason, text); err != nil || reason == "vanished" {
 			return err
 		}
 		fresh := look.value()
@@ -57,4 +61,17 @@ func (l *Ledger) Requeue(ctx context.Context, recordingID int64, reason, text st
 		_, err = t.newRecording(&Seen{Source: r.Source, Path: string(r.Path), Look: fresh}, Settling)
 		return err
 	})
+}
+
+// Supersede is Requeue for a file that was replaced while nothing of it is
+// still to be sent: its deliveries are refused or held, so no attempt would
+// ever find the change. It reports whether it did so.
+func (l *Ledger) Supersede(ctx context.Context, recordingID int64) (done bool, err error) {
+	var open bool
+	err = l.reader.row(ctx, `SELECT EXISTS (SELECT 1 FROM deliveries WHERE recording_id = ?
+		AND state IN ('planned', 'declaring', 'declared', 'sending', 'committing', 'in_doubt'))`, []any{recordingID}, []any{&open})
+	if err != nil || open {
+		return false, err
+	}
+	return true, l.Requeue(ctx, recordingID, "file_changed", "another file has taken its name")
 }

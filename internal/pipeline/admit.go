@@ -11,6 +11,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"syscall"
 	"time"
 
 	"ingestd/internal/call"
@@ -48,6 +49,13 @@ func (f *feed) recording(ctx context.Context, r ledger.Recording) error {
 		}
 	}
 	unchanged := r.State == ledger.Waiting && identity(entry.Identity) == r.Look.Identity
+	if late := now.After(r.FirstSeen.Add(f.src.WaitForSidecar)); late && verdict.Why == "no_marker" {
+		_, err := f.p.ledger.Decide(ctx, r.ID, r.Ver, quarantine("no_marker",
+			"its marker did not come within "+f.src.WaitForSidecar.String()+"; drop it, then `ingestd retry`"))
+		return err
+	} else if late && verdict.Why == "no_sidecar" {
+		unchanged = true // on_missing_sidecar decides
+	}
 	if !verdict.Complete && !unchanged && !f.p.opt.DryRun {
 		return f.p.ledger.RelookRecordings(ctx, []ledger.Relook{{
 			ID: r.ID, Ver: r.Ver, Look: ledgerLook(verdict.Next), Due: verdict.Again, Why: verdict.Why,
@@ -93,6 +101,10 @@ func (f *feed) unopened(ctx context.Context, root *watcher.Root, r ledger.Record
 
 // pathless keeps names out of logs: a path may hold a phone number.
 func pathless(err error) error {
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return errno
+	}
 	var pe *fs.PathError
 	if errors.As(err, &pe) {
 		return fmt.Errorf("%s: %w", pe.Op, pe.Err)
@@ -237,6 +249,9 @@ func (f *feed) pair(ctx context.Context, r ledger.Recording, env *mapping.Env) (
 			if rows, err = f.p.ledger.Lookup(ctx, f.src.Name, s.Name, key, 2); err != nil {
 				return p, err
 			}
+			if rows, err = f.present(ctx, s, rows); err != nil {
+				return p, err
+			}
 		}
 		switch {
 		case len(rows) == 0 && s.IsRequired():
@@ -262,13 +277,46 @@ func (f *feed) pair(ctx context.Context, r ledger.Recording, env *mapping.Env) (
 	return p, nil
 }
 
+// present leaves out documents of one recording whose file is gone or is
+// another by now: names are used again, and a call must not get the metadata
+// of an earlier one. A list may go once it was read.
+func (f *feed) present(ctx context.Context, s sidecar.Config, rows []ledger.DocumentRow) ([]ledger.DocumentRow, error) {
+	root := f.watch.Root()
+	if (s.Pair != sidecar.PairStem && s.Pair != sidecar.PairSuffix) || len(rows) == 0 || root == nil {
+		return rows, nil
+	}
+	var there []ledger.DocumentRow
+	for _, row := range rows {
+		known, err := f.p.ledger.DocumentsAt(ctx, f.src.Name, []string{row.Path})
+		if err != nil {
+			return nil, err
+		}
+		doc := known[row.Path]
+		entry, err := root.Stat(row.Path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && root.Check() == nil:
+			if err := f.p.ledger.DocumentGone(ctx, doc.ID, doc.Ver); err != nil {
+				return nil, err
+			}
+		case err != nil:
+			return nil, fmt.Errorf("look at a document: %w", pathless(err))
+		case sameFile(doc.Look.Identity, entry.Identity):
+			there = append(there, row)
+		}
+	}
+	return there, nil
+}
+
 // missing says what to do while a required sidecar is not there. The timer
 // counts from the persisted first sight, so a restart does not extend it.
 func (f *feed) missing(r ledger.Recording, p pairing) (d ledger.Decision, wait bool) {
 	until := r.FirstSeen.Add(f.src.WaitForSidecar)
 	d = ledger.Decision{State: ledger.Waiting, Keys: p.missing, WaitUntil: until, Due: until,
 		Reason: "waiting_for_sidecar", ReasonText: "its sidecar has not come yet"}
-	if f.p.now().Before(until) && !f.p.opt.DryRun {
+	if ready := f.documentsKnown(); ready.After(until) {
+		d.Due = ready // it may have come while nobody watched
+	}
+	if f.p.now().Before(d.Due) && !f.p.opt.DryRun {
 		return d, true
 	}
 	d.Due = time.Time{} // only the sidecar itself wakes it from here on

@@ -22,6 +22,7 @@ func (pl *pool) attempt(ctx context.Context, claimed ledger.Delivery) {
 	d, rec, err := pl.p.ledger.Job(ctx, claimed.ID)
 	if err != nil {
 		log.Error("load delivery", "error", err)
+		sleepUntil(ctx, nil, pl.p.now(), pl.p.now().Add(recheck)) // it stays due
 		return
 	}
 	if d.Ver != claimed.Ver {
@@ -33,12 +34,18 @@ func (pl *pool) attempt(ctx context.Context, claimed ledger.Delivery) {
 		Open: func() (senders.Media, error) { return pl.open(rec) },
 	}, j)
 	if err == nil {
-		pl.accept(j, receipt)
+		pl.accept(ctx, j, receipt)
 		return
+	}
+	if errors.Is(j.err, ledger.ErrStale) {
+		return // the delivery was taken from this attempt, before it sent anything
 	}
 	var failure *senders.Error
 	if !errors.As(err, &failure) {
 		failure = j.unknown(err)
+	} else if j.err != nil && !j.passedGate() {
+		// The ledger, not the vendor, ended it: no reason to pause the lane.
+		failure = &senders.Error{Class: senders.Refused, Code: "ledger", Text: "the step could not be recorded, so it was not taken", Err: err}
 	}
 	pl.fail(ctx, j, d, failure)
 }
@@ -92,7 +99,7 @@ func (pl *pool) open(rec ledger.Recording) (senders.Media, error) {
 		return nil, notNow("unreadable", "the file could not be opened", pathless(err))
 	}
 	pinned := rec.Look.Identity
-	if e := entry.Identity; e.Dev != pinned.Dev || e.Ino != pinned.Ino || e.Size != pinned.Size || e.MtimeNS != pinned.MtimeNS {
+	if !sameFile(pinned, entry.Identity) {
 		file.Close()
 		return nil, &senders.Error{Class: senders.Changed, Code: "file_changed", Text: "the file changed before it was sent; it is looked at anew"}
 	}
@@ -129,13 +136,13 @@ func (o *openFile) Verify() error {
 	return nil
 }
 
-func (pl *pool) accept(j *journal, r senders.Receipt) {
+func (pl *pool) accept(ctx context.Context, j *journal, r senders.Receipt) {
 	pl.trouble.clear()
 	class := "accepted"
 	if r.Duplicate {
 		class = "duplicate_own"
 	}
-	err := j.finish(ledger.Step{To: ledger.Accepted, Class: class, HTTPStatus: r.HTTPStatus, Text: r.Text, IDs: r.IDs})
+	err := pl.record(ctx, j, ledger.Step{To: ledger.Accepted, Class: class, HTTPStatus: r.HTTPStatus, Text: r.Text, IDs: r.IDs})
 	log := pl.p.log.With("delivery", j.id, "destination", pl.dest.Name)
 	if err != nil {
 		log.Error("record the acceptance", "error", err)
@@ -143,6 +150,20 @@ func (pl *pool) accept(j *journal, r senders.Receipt) {
 	}
 	log.Info("delivery accepted", "http_status", r.HTTPStatus)
 	pl.p.wakeSources(pl.sources)
+}
+
+// record writes the end of an attempt, for as long as it takes: what the
+// vendor answered is known only here. It gives up when the ledger is fenced,
+// when the row is not ours any more, or when the program is cut.
+func (pl *pool) record(ctx context.Context, j *journal, s ledger.Step) error {
+	for {
+		err := j.finish(s)
+		if err == nil || ctx.Err() != nil || errors.Is(err, ledger.ErrFenced) || errors.Is(err, ledger.ErrStale) || errors.Is(err, ledger.ErrMove) {
+			return err
+		}
+		pl.p.log.Error("the end of an attempt could not be recorded; trying again", "delivery", j.id, "error", err)
+		sleepUntil(ctx, nil, pl.p.now(), pl.p.now().Add(time.Second))
+	}
 }
 
 func (p *Pipeline) wakeSources(names []string) {
@@ -160,7 +181,7 @@ func (pl *pool) fail(ctx context.Context, j *journal, d ledger.Delivery, e *send
 		pl.trouble.clear() // the vendor answers; it is this delivery that fails
 	}
 	step := pl.next(j, d, e, until)
-	err := j.finish(step)
+	err := pl.record(ctx, j, step)
 	switch {
 	case errors.Is(err, ledger.ErrFenced):
 		return
@@ -230,6 +251,7 @@ type journal struct {
 	started bool // the attempt was counted
 	gate    bool
 	ended   bool
+	err     error // the first failure to record a step
 }
 
 var errAttemptEnded = errors.New("the attempt has already been answered")
@@ -249,6 +271,9 @@ func (j *journal) move(steps ...ledger.Step) error {
 	}
 	ver, err := j.ledger.Move(j.ctx, j.id, j.ver, steps...)
 	if err != nil {
+		if j.err == nil {
+			j.err = err
+		}
 		return err
 	}
 	j.ver, j.state = ver, steps[len(steps)-1].To
@@ -296,7 +321,7 @@ func (j *journal) finish(s ledger.Step) error {
 	started := j.started
 	j.started = true // the last step never begins an attempt
 	err := j.move(s)
-	j.started, j.ended = started, true
+	j.started, j.ended = started, err == nil
 	return err
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"os"
 	"path"
 	"path/filepath"
 	"strings"
@@ -12,6 +11,7 @@ import (
 
 	"ingestd/internal/ledger"
 	"ingestd/internal/sidecar"
+	"ingestd/internal/watcher"
 )
 
 const moveRetry = time.Minute
@@ -25,12 +25,7 @@ func (f *feed) dispose(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	for _, r := range rows {
-		if err := f.disposeOne(ctx, r); err != nil && !errors.Is(err, ledger.ErrStale) {
-			return 0, err
-		}
-	}
-	return len(rows), nil
+	return len(rows), sideBySide(ctx, rows, f.disposeOne)
 }
 
 func (f *feed) disposeOne(ctx context.Context, r ledger.Recording) error {
@@ -52,9 +47,8 @@ func (f *feed) disposeOne(ctx context.Context, r ledger.Recording) error {
 	if err != nil {
 		return f.deferDisposal(ctx, r, "disposal_failed", err)
 	}
-	if id := r.Look.Identity; entry.Identity.Ino != id.Ino || entry.Identity.Size != id.Size || entry.Identity.MtimeNS != id.MtimeNS {
-		// Another file has the name now: it is a recording of its own.
-		return f.p.ledger.Done(ctx, r.ID, r.Ver, "replaced", "another file has taken its name")
+	if !sameFile(r.Look.Identity, entry.Identity) {
+		return f.replaced(ctx, r)
 	}
 	ver, err := f.p.ledger.Disposing(ctx, r.ID, r.Ver, target)
 	if err != nil {
@@ -62,6 +56,12 @@ func (f *feed) disposeOne(ctx context.Context, r ledger.Recording) error {
 	}
 	r.Ver, r.MoveTo = ver, target
 	return f.finishMove(ctx, r)
+}
+
+// replaced ends a recording whose name another file has taken: that one is a
+// recording of its own.
+func (f *feed) replaced(ctx context.Context, r ledger.Recording) error {
+	return f.p.ledger.Done(ctx, r.ID, r.Ver, "(replaced)", "another file has taken its name")
 }
 
 // deleted stands for a path where a file was deleted instead of moved.
@@ -88,63 +88,83 @@ func (f *feed) finishMove(ctx context.Context, r ledger.Recording) error {
 	if root == nil {
 		return nil
 	}
-	final, err := f.away(r.Path, r.MoveTo)
-	if errors.Is(err, fs.ErrNotExist) && root.Check() == nil {
-		final, err = r.MoveTo, nil // moved before the crash
-	}
-	if err != nil {
+	final, err := f.away(root, r.Path, r.MoveTo, watcher.Identity(r.Look.Identity))
+	switch {
+	case err == nil:
+	case errors.Is(err, fs.ErrNotExist) && root.Check() == nil, errors.Is(err, watcher.ErrReplaced):
+		// Gone before the crash. What lies there under its name since then
+		// is another recording.
+		final = r.MoveTo
+	default:
 		return f.deferDisposal(ctx, r, "disposal_failed", err)
 	}
-	uses, err := f.p.ledger.DocumentsOf(ctx, r.ID)
+	gone, err := f.disposeSidecars(ctx, root, r)
 	if err != nil {
 		return err
-	}
-	for _, u := range uses {
-		if u.Rule != sidecar.PairStem && u.Rule != sidecar.PairSuffix {
-			continue // a list or table serves other recordings too
-		}
-		target := deleted
-		if r.MoveTo != deleted {
-			target = filepath.Join(filepath.Dir(r.MoveTo), path.Base(u.Path))
-		}
-		if _, err := f.away(u.Path, target); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			f.p.log.Warn("sidecar stays in the drop directory", "recording", r.ID, "document", u.DocumentID, "error", pathless(err))
-		}
 	}
 	text := "moved to the archive"
 	if final == deleted {
 		text = "deleted from the drop directory"
 	}
-	if err := f.p.ledger.Done(ctx, r.ID, r.Ver, final, text); err != nil {
+	if err := f.p.ledger.Done(ctx, r.ID, r.Ver, final, text, gone...); err != nil {
 		return err
 	}
 	f.p.log.Info("recording done", "recording", r.ID, "source", f.src.Name)
 	return nil
 }
 
-func (f *feed) away(rel, target string) (string, error) {
-	root := f.watch.Root()
-	if root == nil {
-		return "", errors.New("the drop directory is not there")
+// disposeSidecars takes the documents that belong to this recording alone the
+// same way, if they are still the ones it was paired with, and returns those
+// that are no longer in the drop directory.
+func (f *feed) disposeSidecars(ctx context.Context, root *watcher.Root, r ledger.Recording) (gone []int64, err error) {
+	uses, err := f.p.ledger.DocumentsOf(ctx, r.ID)
+	if err != nil {
+		return nil, err
 	}
+	for _, u := range uses {
+		if u.Rule != sidecar.PairStem && u.Rule != sidecar.PairSuffix {
+			continue // a list or table serves other recordings too
+		}
+		now, err := f.p.ledger.DocumentsAt(ctx, f.src.Name, []string{u.Path})
+		if err != nil {
+			return nil, err
+		}
+		doc := now[u.Path]
+		if doc.ID != u.DocumentID || doc.SHA256 != u.SHA256 {
+			continue // a newer version is somebody else's
+		}
+		target := deleted
+		if r.MoveTo != deleted {
+			target = filepath.Join(filepath.Dir(r.MoveTo), path.Base(u.Path))
+		}
+		_, err = f.away(root, u.Path, target, watcher.Identity(doc.Look.Identity))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, watcher.ErrReplaced) {
+			f.p.log.Warn("sidecar stays in the drop directory", "recording", r.ID, "document", u.DocumentID, "error", pathless(err))
+			continue
+		}
+		gone = append(gone, doc.ID)
+	}
+	return gone, nil
+}
+
+func (f *feed) away(root *watcher.Root, rel, target string, want watcher.Identity) (string, error) {
 	if target == deleted {
-		return deleted, root.Remove(rel)
+		return deleted, root.Remove(rel, want)
 	}
-	return root.Move(rel, target)
+	return root.Move(rel, target, want)
+}
+
+// sameFile tells whether a file is the one that was pinned. A change of ctime
+// alone does not make it another.
+func sameFile(pinned ledger.Identity, now watcher.Identity) bool {
+	pinned.CtimeNS = now.CtimeNS
+	return watcher.Identity(pinned) == now
 }
 
 func (f *feed) deferDisposal(ctx context.Context, r ledger.Recording, code string, err error) error {
-	f.p.log.Warn("file could not be disposed of; it is accepted and is not sent again", "recording", r.ID, "source", f.src.Name, "error", pathless(linkless(err)))
+	f.p.log.Warn("file could not be disposed of; it is accepted and is not sent again", "recording", r.ID, "source", f.src.Name, "error", pathless(err))
 	return f.p.ledger.DeferDisposal(ctx, r.ID, r.Ver, f.p.now().Add(moveRetry), code,
-		"the file could not be moved or deleted ("+pathless(linkless(err)).Error()+"); give the service user write access to both directories")
-}
-
-func linkless(err error) error {
-	var le *os.LinkError
-	if errors.As(err, &le) {
-		return le.Err
-	}
-	return err
+		"the file could not be moved or deleted ("+pathless(err).Error()+"); give the service user write access to both directories")
 }
 
 // archiveDir fills the archive template with the start of the call in the

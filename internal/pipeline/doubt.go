@@ -16,6 +16,7 @@ func (pl *pool) settleDoubt(ctx context.Context, claimed ledger.Delivery) {
 	d, rec, err := pl.p.ledger.Job(ctx, claimed.ID)
 	if err != nil {
 		log.Error("load delivery", "error", err)
+		sleepUntil(ctx, nil, pl.p.now(), pl.p.now().Add(recheck)) // it stays due
 		return
 	}
 	if d.Ver != claimed.Ver {
@@ -47,14 +48,15 @@ func (pl *pool) doubtStep(ctx context.Context, d ledger.Delivery, rec ledger.Rec
 		if err == nil && v.Outcome == senders.Present {
 			return ledger.Step{To: ledger.Accepted, Class: "present", Text: v.Text, IDs: v.IDs}
 		}
-		if err == nil && v.Outcome == senders.Absent && now.After(settled) && d.Reason == reasonAbsent {
+		absent := err == nil && v.Outcome == senders.Absent
+		if absent && d.Reason == reasonAbsent {
 			return ledger.Step{To: pl.afterAbsent(), Class: "absent", Reason: reasonAbsent, Text: v.Text, NextAttempt: now}
 		}
-		reason := d.Reason
-		if err == nil && v.Outcome == senders.Absent {
-			reason = reasonAbsent
+		if absent {
+			// The next question comes when this answer has stood long enough.
+			return ledger.Step{To: ledger.InDoubt, Class: "asked", Reason: reasonAbsent, Text: v.Text, NextAttempt: now.Add(pl.dest.DoubtSettle)}
 		}
-		return ledger.Step{To: ledger.InDoubt, Class: "asked", Reason: reason, Text: v.Text, NextAttempt: later(now, settled)}
+		return ledger.Step{To: ledger.InDoubt, Class: "asked", Reason: d.Reason, Text: v.Text, NextAttempt: now.Add(askAgain)}
 	}
 	traits := pl.dest.Sender.Traits()
 	if !traits.ResendSafe && pl.dest.OnDoubt != senders.OnDoubtResend {
@@ -82,11 +84,5 @@ func (pl *pool) afterAbsent() ledger.State {
 	return ledger.Planned
 }
 
-// later is the next time to ask: not before the doubt has settled, then every
-// minute.
-func later(now, settled time.Time) time.Time {
-	if next := now.Add(time.Minute); next.After(settled) {
-		return next
-	}
-	return settled
-}
+// askAgain is how often a vendor that gave no usable answer is asked.
+const askAgain = time.Minute

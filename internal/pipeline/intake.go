@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/bmatcuk/doublestar/v4"
@@ -18,6 +20,7 @@ const (
 	dueBatch = 128             // rows taken from the ledger at once
 	atOnce   = 16              // documents or recordings worked on side by side
 	recheck  = 5 * time.Second // pause after an error of ours that waiting may cure
+	idleBeat = time.Minute     // an idle loop shows that it lives at least this often
 )
 
 // feed is the intake of one source. The watcher calls its Look; everything
@@ -28,7 +31,7 @@ type feed struct {
 	watch   *watcher.Watcher
 	woken   signal
 	scanned chan struct{} // closed after the first full scan
-	once    bool          // scanned is closed
+	first   atomic.Int64  // when that was, unix nanoseconds; 0: not yet
 	resumed bool          // moves that the last stop interrupted are finished
 }
 
@@ -58,21 +61,31 @@ func (f *feed) run(ctx, hard context.Context) error {
 // Scanned ends a full scan: the loop may now believe that what is not in the
 // ledger is not there.
 func (f *feed) Scanned(_ context.Context, s watcher.Scan) error {
+	f.p.Beat()
 	if s.Err != nil {
-		f.p.log.Warn("source unavailable", "source", f.src.Name, "error", s.Err)
+		f.p.log.Warn("source unavailable", "source", f.src.Name, "error", pathless(s.Err))
 		return nil
 	}
 	if len(s.Unreadable) > 0 {
 		f.p.log.Warn("directories could not be read; their files are not lost, the next scan tries again",
 			"source", f.src.Name, "directories", len(s.Unreadable))
 	}
-	if !f.once {
-		f.once = true
+	if f.first.CompareAndSwap(0, f.p.now().UnixNano()) {
 		close(f.scanned)
 	}
-	f.p.Beat()
 	f.wake()
 	return nil
+}
+
+// documentsKnown is when the documents that lie in the drop directory since
+// before this start have surely settled and been read: before that, nothing
+// may be concluded from a missing one.
+func (f *feed) documentsKnown() time.Time {
+	settled := 3*f.src.Rule.Quiet + time.Second
+	if first := f.first.Load(); first != 0 {
+		return time.Unix(0, first).Add(settled)
+	}
+	return f.p.now().Add(settled)
 }
 
 // Look compares what was found with what the ledger knows, and remembers what
@@ -138,11 +151,22 @@ func (f *feed) lookMedia(ctx context.Context, at time.Time, found []watcher.Entr
 		row, ok := known[e.Path]
 		id := identity(e.Identity)
 		switch {
-		case !ok || reappeared(row, id):
+		case !ok:
 			seen = append(seen, f.firstSight(e, at))
-		case row.Look.Identity == id || row.State == ledger.Ready:
-			// Known as it is. A ready recording that changed is found at
-			// the next open or at the gate, never half sent.
+		case reappeared(row, id):
+			if f.stillThere(e) {
+				seen = append(seen, f.firstSight(e, at))
+			}
+		case row.Look.Identity == id:
+		case row.State == ledger.Ready:
+			// Its change is found at the next open or at the gate, never
+			// half sent; unless nothing of it is still to be sent.
+			if !sameFile(row.Look.Identity, e.Identity) {
+				if _, err := f.p.ledger.Supersede(ctx, row.ID); err != nil && !errors.Is(err, ledger.ErrStale) {
+					return err
+				}
+				f.wake()
+			}
 		default:
 			next, due := f.relook(row.Look, e.Identity, at)
 			again = append(again, ledger.Relook{ID: row.ID, Ver: row.Ver, Look: next, Due: due})
@@ -175,6 +199,17 @@ func reappeared(row ledger.Recording, id ledger.Identity) bool {
 	default:
 		return false
 	}
+}
+
+// stillThere looks again: a scan may have seen a file just before it was
+// moved to the archive.
+func (f *feed) stillThere(e watcher.Entry) bool {
+	root := f.watch.Root()
+	if root == nil {
+		return false
+	}
+	now, err := root.Stat(e.Path)
+	return err == nil && now.Identity == e.Identity
 }
 
 // firstSight is the row of a file never seen before. What is not a regular
@@ -274,9 +309,10 @@ func (f *feed) loop(ctx, hard context.Context) error {
 				return nil
 			}
 			next, ok, err := f.p.ledger.NextDue(ctx, f.src.Name)
-			if err != nil || !ok {
-				next = time.Time{}
-			} else if !next.After(now) {
+			switch {
+			case err != nil || !ok || next.After(now.Add(idleBeat)):
+				next = now.Add(idleBeat)
+			case !next.After(now):
 				next = now.Add(recheck) // due, but the source is unavailable
 			}
 			sleepUntil(ctx, f.woken, f.p.now(), next)
@@ -300,7 +336,12 @@ func (f *feed) work(ctx, hard context.Context, now time.Time) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	err = sideBySide(ctx, docs, func(ctx context.Context, d ledger.Document) error { return f.document(ctx, d) })
+	err = sideBySide(ctx, docs, func(ctx context.Context, d ledger.Document) error {
+		return f.orLater(ctx, "document", d.ID, f.document(ctx, d), func(r ledger.Relook) error {
+			r.ID, r.Ver, r.Look = d.ID, d.Ver, d.Look
+			return f.p.ledger.RelookDocuments(ctx, []ledger.Relook{r})
+		})
+	})
 	if err != nil {
 		return false, err
 	}
@@ -309,10 +350,10 @@ func (f *feed) work(ctx, hard context.Context, now time.Time) (bool, error) {
 		return false, err
 	}
 	err = sideBySide(ctx, recs, func(ctx context.Context, r ledger.Recording) error {
-		if err := f.recording(ctx, r); err != nil {
-			return fmt.Errorf("recording %d: %w", r.ID, err)
-		}
-		return nil
+		return f.orLater(ctx, "recording", r.ID, f.recording(ctx, r), func(again ledger.Relook) error {
+			again.ID, again.Ver, again.Look = r.ID, r.Ver, r.Look
+			return f.p.ledger.RelookRecordings(ctx, []ledger.Relook{again})
+		})
 	})
 	if err != nil {
 		return false, err
@@ -324,6 +365,22 @@ func (f *feed) work(ctx, hard context.Context, now time.Time) (bool, error) {
 		}
 	}
 	return len(docs)+len(recs)+disposed > 0, nil
+}
+
+// orLater puts a row off whose file could not be read, so that it does not
+// stand in the way of the others. Errors that concern the whole source or the
+// ledger are returned.
+func (f *feed) orLater(ctx context.Context, what string, id int64, err error, put func(ledger.Relook) error) error {
+	root := f.watch.Root()
+	var errno syscall.Errno
+	switch {
+	case err == nil || ctx.Err() != nil || errors.Is(err, ledger.ErrStale) || !errors.As(err, &errno):
+		return err
+	case root == nil || root.Check() != nil:
+		return err
+	}
+	f.p.log.Warn(what+" cannot be read; it is tried again", "source", f.src.Name, what, id, "error", errno)
+	return put(ledger.Relook{Due: f.p.now().Add(idleBeat), Why: "unreadable"})
 }
 
 // sideBySide works on the rows of one batch a few at a time, so that their

@@ -315,18 +315,17 @@ func (f *inFlight) size() int {
 // Idle tells whether anything can still move without a person, a file that
 // is not there, or more time for a sidecar, and what is left to do.
 func (p *Pipeline) Idle(ctx context.Context) (ledger.Pending, bool, error) {
-	pending, err := p.ledger.Pending(ctx)
+	scanned := true // before the counts are read: what a scan finds is counted then
+	names := make([]string, 0, len(p.feeds))
+	for name, f := range p.feeds {
+		names = append(names, name)
+		scanned = scanned && f.first.Load() != 0
+	}
+	pending, err := p.ledger.Pending(ctx, names)
 	if err != nil {
 		return pending, false, err
 	}
-	for _, f := range p.feeds {
-		select {
-		case <-f.scanned:
-		default:
-			return pending, false, nil
-		}
-	}
-	return pending, pending.Settling == 0 && pending.Documents == 0 && pending.Deliveries == 0 && pending.Disposable == 0, nil
+	return pending, scanned && pending.Settling == 0 && pending.Documents == 0 && pending.Deliveries == 0 && pending.Disposable == 0, nil
 }
 
 // Request shows what would be sent for one delivery of the ledger.

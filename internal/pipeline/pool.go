@@ -60,9 +60,10 @@ func (pl *pool) run(ctx, hard context.Context) error {
 		}
 		if len(batch) == 0 {
 			next, ok, err := pl.p.ledger.NextDelivery(ctx, pl.dest.Name)
-			if err != nil || !ok {
-				next = time.Time{}
-			} else if !next.After(now) {
+			switch {
+			case err != nil || !ok || next.After(now.Add(idleBeat)):
+				next = now.Add(idleBeat)
+			case !next.After(now):
 				// It was due when we asked and not given: a worker holds it and
 				// wakes us, or its source is no longer configured.
 				next = now.Add(time.Second)

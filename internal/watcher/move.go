@@ -15,8 +15,19 @@ import (
 
 const maxName = 255 // bytes in a file name on every Linux file system
 
-// Move puts the regular file rel at target, an absolute path, and answers
-// where it lies now: target, or target with "-2", "-3" ... before the
+// ErrReplaced says that another file has the name now; nothing was touched.
+var ErrReplaced = errors.New("another file has taken the name")
+
+// is tells whether two identities are of one unchanged file. A change of
+// ctime alone (chmod, link, rename) does not make it another.
+func (id Identity) is(other Identity) bool {
+	id.CtimeNS = other.CtimeNS
+	return id == other
+}
+
+// Move puts the regular file rel at target, an absolute path, if it is still
+// the file that want describes (else ErrReplaced), and answers where it lies
+// now: target, or target with "-2", "-3" ... before the
 // extension where that name was taken. Nothing is ever overwritten. Missing
 // directories are made with mode 0700; modification time and permissions stay.
 //
@@ -24,7 +35,7 @@ const maxName = 255 // bytes in a file name on every Linux file system
 // file is copied, synced, read back and compared by SHA-256 before the source
 // is unlinked. On an error the source is still there, unless final is not
 // empty: then the file is at final and only its durability is unproven.
-func (r *Root) Move(rel, target string) (final string, err error) {
+func (r *Root) Move(rel, target string, want Identity) (final string, err error) {
 	if !filepath.IsAbs(target) {
 		return "", fmt.Errorf("move: target %q is not an absolute path", target)
 	}
@@ -34,6 +45,9 @@ func (r *Root) Move(rel, target string) (final string, err error) {
 	}
 	if err := mustBeRegular(e.Kind); err != nil {
 		return "", err
+	}
+	if !e.Identity.is(want) {
+		return "", ErrReplaced
 	}
 	src, name, err := r.parent(rel)
 	if err != nil {
@@ -54,6 +68,9 @@ func (r *Root) Move(rel, target string) (final string, err error) {
 		return "", fmt.Errorf("move %q to %q: %w", rel, target, err)
 	}
 	final = filepath.Join(dst.Name(), placed)
+	if err := sure(src, name, dst, placed, want); err != nil {
+		return "", err
+	}
 	// The new name first: a power cut may leave both, never neither.
 	if err := errors.Join(dst.Sync(), src.Sync()); err != nil {
 		return final, fmt.Errorf("move %q to %q: sync directory: %w", rel, final, err)
@@ -61,15 +78,67 @@ func (r *Root) Move(rel, target string) (final string, err error) {
 	return final, nil
 }
 
-// Remove unlinks rel and syncs its directory. Directories are refused by the
-// kernel.
-func (r *Root) Remove(rel string) error {
+// sure looks at a renamed file once more: between the look and the rename
+// somebody may have put another file under the name. That one goes back.
+func sure(src *os.File, name string, dst *os.File, placed string, want Identity) error {
+	err := still(dst, placed, want)
+	if err == nil {
+		return nil
+	}
+	if back := renameNew(int(dst.Fd()), placed, int(src.Fd()), name); back != nil {
+		return errors.Join(ErrReplaced, fmt.Errorf("put it back: %w", back))
+	}
+	return err
+}
+
+// still looks whether a name is the file that want describes.
+func still(dir *os.File, name string, want Identity) error {
+	var st unix.Stat_t
+	if err := unix.Fstatat(int(dir.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return pathError("stat", name, err)
+	}
+	if !entry(name, &st).Identity.is(want) {
+		return ErrReplaced
+	}
+	return nil
+}
+
+// Remove unlinks rel, if it is still the file that want describes (else
+// ErrReplaced), and syncs its directory. It takes the file to a name of its
+// own first: between a look and an unlink somebody could put another file
+// there.
+func (r *Root) Remove(rel string, want Identity) error {
 	dir, name, err := r.parent(rel)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = dir.Close() }()
-	return unlink(dir, name)
+	mine := fmt.Sprintf(".ingestd-%x-%x.tmp", want.Dev, want.Ino)
+	e, err := r.Stat(rel)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && still(dir, mine, want) == nil:
+		return unlink(dir, mine) // a crash came between the two steps
+	case err != nil:
+		return err
+	case mustBeRegular(e.Kind) != nil:
+		return mustBeRegular(e.Kind)
+	case !e.Identity.is(want):
+		return ErrReplaced
+	}
+	err = renameNew(int(dir.Fd()), name, int(dir.Fd()), mine)
+	if errors.Is(err, unix.EEXIST) {
+		// Left by a crash: the same inode cannot lie under both names.
+		if err = unlink(dir, mine); err == nil {
+			err = renameNew(int(dir.Fd()), name, int(dir.Fd()), mine)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("remove: %w", err)
+	}
+	if err := sure(dir, name, dir, mine, want); err != nil {
+		return err
+	}
+	return unlink(dir, mine)
 }
 
 func unlink(dir *os.File, name string) error {

@@ -58,7 +58,7 @@ func TestMove(t *testing.T) {
 				if err := errors.Join(os.Chtimes(path, then, then), os.Chmod(path, 0o640)); err != nil {
 					t.Fatal(err)
 				}
-				final, err := root.Move("in/x.wav", target)
+				final, err := root.Move("in/x.wav", target, identityOf(root, "in/x.wav"))
 				if err != nil || final != filepath.Join(filepath.Dir(target), want) {
 					t.Fatalf("moved to %q, %v", final, err)
 				}
@@ -105,7 +105,7 @@ func TestMoveFails(t *testing.T) {
 		"x.wav": shm + "/file/x.wav", "./x.wav": "relative/x.wav", "link.wav": shm + "/link.wav", "d": shm + "/d",
 		"nothing": shm + "/nothing", "../x": shm + "/x", "d/y.wav": shm + "/" + strings.Repeat("n", 256),
 	} {
-		if final, err := root.Move(rel, target); err == nil || final != "" {
+		if final, err := root.Move(rel, target, identityOf(root, rel)); err == nil || final != "" {
 			t.Errorf("%s to %s: %q, %v", rel, target, final, err)
 		}
 	}
@@ -136,7 +136,7 @@ func TestMoveAfterCrash(t *testing.T) {
 	}
 	temp := ".ingestd-" + strconv.FormatUint(e.Identity.Dev, 16) + "-" + strconv.FormatUint(e.Identity.Ino, 16) + ".tmp"
 	write(t, filepath.Join(archive, temp), "half of something longer than the file")
-	final, err := root.Move("x.wav", filepath.Join(archive, "x.wav"))
+	final, err := root.Move("x.wav", filepath.Join(archive, "x.wav"), identityOf(root, "x.wav"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -235,18 +235,65 @@ func TestRemove(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = root.Close() }()
-	if err := root.Remove("d"); err == nil {
+	if err := root.Remove("d", identityOf(root, "d")); err == nil {
 		t.Fatal("a directory was removed")
 	}
-	if err := root.Remove("d/x.wav"); err != nil {
+	if err := root.Remove("d/x.wav", identityOf(root, "d/x.wav")); err != nil {
 		t.Fatal(err)
 	}
-	if err := root.Remove("d/x.wav"); !errors.Is(err, fs.ErrNotExist) {
+	if err := root.Remove("d/x.wav", identityOf(root, "d/x.wav")); !errors.Is(err, fs.ErrNotExist) {
 		t.Fatalf("again: %v", err)
 	}
 	for _, rel := range []string{".", "..", "../x", "d/.."} {
-		if err := root.Remove(rel); err == nil {
+		if err := root.Remove(rel, identityOf(root, rel)); err == nil {
 			t.Errorf("%q was removed", rel)
 		}
+	}
+}
+
+// identityOf is what a caller pinned; a file that is not there has none.
+func identityOf(r *Root, rel string) Identity {
+	e, err := r.Stat(rel)
+	if err != nil {
+		return Identity{}
+	}
+	return e.Identity
+}
+
+// A file that took the name after the look is never moved or removed.
+func TestReplacedStays(t *testing.T) {
+	dir, archive := t.TempDir(), t.TempDir()
+	root, err := OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = root.Close() }()
+	path := filepath.Join(dir, "x.wav")
+	write(t, path, "first")
+	pinned := identityOf(root, "x.wav")
+	write(t, filepath.Join(dir, "y"), "another")
+	if err := os.Rename(filepath.Join(dir, "y"), path); err != nil {
+		t.Fatal(err)
+	}
+	if final, err := root.Move("x.wav", filepath.Join(archive, "x.wav"), pinned); !errors.Is(err, ErrReplaced) || final != "" {
+		t.Errorf("moved to %q, %v", final, err)
+	}
+	if err := root.Remove("x.wav", pinned); !errors.Is(err, ErrReplaced) {
+		t.Errorf("removed: %v", err)
+	}
+	if got, err := os.ReadFile(path); err != nil || string(got) != "another" {
+		t.Errorf("%q, %v", got, err)
+	}
+	// A removal that a crash cut in two is finished by the next.
+	mine := filepath.Join(dir, ".ingestd-"+strconv.FormatUint(identityOf(root, "x.wav").Dev, 16)+"-"+strconv.FormatUint(identityOf(root, "x.wav").Ino, 16)+".tmp")
+	pinned = identityOf(root, "x.wav")
+	if err := os.Rename(path, mine); err != nil {
+		t.Fatal(err)
+	}
+	if err := root.Remove("x.wav", pinned); err != nil {
+		t.Error(err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v, %v", left, err)
 	}
 }

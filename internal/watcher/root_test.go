@@ -182,10 +182,10 @@ func TestSwappedParentDoesNotEscape(t *testing.T) {
 		if _, _, err := root.Open("d/x.wav"); !errors.As(err, &refused) {
 			t.Fatalf("open through a swapped directory: %v", err)
 		}
-		if _, err := root.Move("d/x.wav", filepath.Join(t.TempDir(), "x.wav")); !errors.As(err, &refused) {
+		if _, err := root.Move("d/x.wav", filepath.Join(t.TempDir(), "x.wav"), identityOf(root, "d/x.wav")); !errors.As(err, &refused) {
 			t.Fatalf("move through a swapped directory: %v", err)
 		}
-		if err := root.Remove("d/x.wav"); !errors.As(err, &refused) {
+		if err := root.Remove("d/x.wav", identityOf(root, "d/x.wav")); !errors.As(err, &refused) {
 			t.Fatalf("remove through a swapped directory: %v", err)
 		}
 		if _, err := os.Stat(filepath.Join(outside, "x.wav")); err != nil {
