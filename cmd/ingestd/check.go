@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -89,6 +90,8 @@ func checkMachine(cfg *config.Config, now time.Time) []finding {
 		add(levelFail, "ledger", "%s: %v", stateDir, err)
 	case network:
 		add(levelFail, "ledger", "%s is on %s; the ledger must be on a local file system", stateDir, kind)
+	case !exists(cfg.Ledger.Path) && hasMarker(cfg.Ledger.Path):
+		add(levelFail, "ledger", "%s is missing although one belongs there; restore a backup, or ingestd ledger init --force", cfg.Ledger.Path)
 	default:
 		if err := unix.Access(stateDir, unix.W_OK); err != nil {
 			add(levelFail, "ledger", "%s may not be written: %v", stateDir, err)
@@ -102,6 +105,9 @@ func checkMachine(cfg *config.Config, now time.Time) []finding {
 	}
 	checkInotify(watches, add)
 	checkClock(now, add)
+	if host, _, err := net.SplitHostPort(cfg.HTTP.Listen); err == nil && !senders.IsLoopback(host) {
+		add(levelWarn, "http", "%s can be reached from other hosts: the page shows call ids and file names without a login", cfg.HTTP.Listen)
+	}
 	return out
 }
 
@@ -200,6 +206,16 @@ func checkSecrets(cfg *config.Config) []finding {
 	return out
 }
 
+// readableSecrets fails at the start what would otherwise fail every attempt.
+func readableSecrets(cfg *config.Config) error {
+	for _, f := range checkSecrets(cfg) {
+		if f.Level == levelFail {
+			return &problem{code: exitConfig, what: f.What + ": " + f.Text, hint: "see the credentials in docs/operations.md; ingestd check tries them"}
+		}
+	}
+	return nil
+}
+
 // secrets of a destination, whatever its vendor.
 func secrets(d config.Destination) []senders.Secret {
 	if d.CallMiner != nil {
@@ -235,6 +251,11 @@ func (a *app) checkOnline(ctx context.Context, cfg *config.Config) []finding {
 		}
 	}
 	return out
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 func freeSpace(dir string) string {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -302,9 +303,18 @@ func (d *demoRun) report(ctx context.Context) error {
 	for _, c := range d.sandbox.Contacts() {
 		d.ui.say("   %s  %s  %s  sha256 %.16s...", c.CorrelationID, c.State, size(c.Bytes), c.SHA256)
 	}
-	d.ui.say("\n5. what the ledger says (ingestd list)\n")
+	d.ui.say("\n5. what the ledger says (ingestd list --wide)\n")
 	return d.withReader(ctx, func(ctx context.Context, r *ledger.Reader) error {
-		if err := d.listTable(ctx, r, ledger.Filter{}); err != nil {
+		w := tabwriter.NewWriter(d.ui.out, 0, 4, 2, ' ', 0)
+		fmt.Fprintln(w, "PATH\tSTATE\tCORRELATION ID\tMINING ID")
+		err := r.List(ctx, ledger.Filter{}, func(row ledger.Row) error {
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", row.Path, row.State, cell(row.IDs["correlation_id"]), cell(row.IDs["mining_id"]))
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if err := w.Flush(); err != nil {
 			return err
 		}
 		bad := ledger.Filter{States: []string{string(ledger.Quarantined)}}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -35,11 +36,25 @@ func (a *app) withReader(ctx context.Context, f func(context.Context, *ledger.Re
 
 func (a *app) readLedger(ctx context.Context, path string, f func(context.Context, *ledger.Reader) error) error {
 	r, err := ledger.OpenReader(ctx, path)
+	if errors.Is(err, ledger.ErrMissing) && hasMarker(path) {
+		return lostLedger(path)
+	}
 	if err != nil {
 		return err
 	}
 	defer r.Close()
 	return f(ctx, r)
+}
+
+// hasMarker tells that a ledger has been here before.
+func hasMarker(path string) bool {
+	_, err := os.Stat(filepath.Join(filepath.Dir(path), "ledger.id"))
+	return err == nil
+}
+
+func lostLedger(path string) error {
+	return &problem{code: exitConfig, what: "the ledger that belongs at " + path + " is missing",
+		hint: "restore a backup, or begin a new one with ingestd ledger init --force"}
 }
 
 func quietLogger() *slog.Logger { return slog.New(slog.DiscardHandler) }

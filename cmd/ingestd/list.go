@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -74,7 +75,7 @@ func parseWhen(s string, now time.Time) (time.Time, error) {
 
 func (a *app) listCommand() *cobra.Command {
 	var flags filterFlags
-	var asCSV bool
+	var asCSV, wide bool
 	var limit int
 	c := &cobra.Command{
 		Use:   "list",
@@ -85,7 +86,13 @@ func (a *app) listCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if limit < 0 {
+				return usage(fmt.Sprintf("--limit %d", limit), "a number of rows, or 0 for all")
+			}
 			filter.Limit = limit
+			if err := a.knownNames(filter); err != nil {
+				return err
+			}
 			return a.withReader(c.Context(), func(ctx context.Context, r *ledger.Reader) error {
 				switch {
 				case a.json:
@@ -93,7 +100,7 @@ func (a *app) listCommand() *cobra.Command {
 				case asCSV:
 					return listCSV(ctx, a.ui.out, r, filter)
 				default:
-					return a.listTable(ctx, r, filter)
+					return a.listTable(ctx, r, filter, wide)
 				}
 			})
 		},
@@ -101,23 +108,56 @@ func (a *app) listCommand() *cobra.Command {
 	flags.register(c)
 	a.jsonFlag(c)
 	c.Flags().BoolVar(&asCSV, "csv", false, "print CSV")
+	c.Flags().BoolVar(&wide, "wide", false, "also the vendor's ids")
 	c.Flags().IntVar(&limit, "limit", 0, "print at most this `many` rows (0: all)")
 	c.MarkFlagsMutuallyExclusive("json", "csv")
 	return c
 }
 
-func (a *app) listTable(ctx context.Context, r *ledger.Reader, f ledger.Filter) error {
+// knownNames refuses a filter by a source or destination that is neither
+// configured nor, under an earlier configuration, in the ledger.
+func (a *app) knownNames(f ledger.Filter) error {
+	cfg, err := a.loadConfig()
+	if err != nil {
+		return err
+	}
+	sources, destinations := sourceNames(cfg), []string{}
+	for _, d := range cfg.Destinations {
+		destinations = append(destinations, d.Common.Name)
+	}
+	for _, s := range f.Sources {
+		if !slices.Contains(sources, s) {
+			a.ui.say("note: no source is called %q; configured are %s", s, strings.Join(sources, ", "))
+		}
+	}
+	for _, d := range f.Destinations {
+		if !slices.Contains(destinations, d) {
+			a.ui.say("note: no destination is called %q; configured are %s", d, strings.Join(destinations, ", "))
+		}
+	}
+	return nil
+}
+
+func (a *app) listTable(ctx context.Context, r *ledger.Reader, f ledger.Filter, wide bool) error {
 	w := tabwriter.NewWriter(a.ui.out, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(w, "ID\tDELIVERY\tSTATE\tREASON\tDESTINATION\tFIRST SEEN\tCALL ID\tPATH\tIDS")
+	fmt.Fprint(w, "ID\tSTATE\tREASON\tDESTINATION\tFIRST SEEN\tCALL ID\tPATH")
+	if wide {
+		fmt.Fprint(w, "\tDELIVERY\tIDS")
+	}
+	fmt.Fprintln(w)
 	rows := 0
 	err := r.List(ctx, f, func(row ledger.Row) error {
 		rows++
-		delivery := "-"
-		if row.DeliveryID != nil {
-			delivery = strconv.FormatInt(*row.DeliveryID, 10)
+		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s", row.ID, row.State, cell(deref(row.Reason)),
+			cell(deref(row.Destination)), local(row.FirstSeenAt), cell(deref(row.CallID)), cell(row.Source+"/"+row.Path))
+		if wide {
+			delivery := "-"
+			if row.DeliveryID != nil {
+				delivery = strconv.FormatInt(*row.DeliveryID, 10)
+			}
+			fmt.Fprintf(w, "\t%s\t%s", delivery, cell(idText(row.IDs)))
 		}
-		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", row.ID, delivery, row.State, cell(deref(row.Reason)),
-			cell(deref(row.Destination)), local(row.FirstSeenAt), cell(deref(row.CallID)), cell(row.Source+"/"+row.Path), cell(idText(row.IDs)))
+		fmt.Fprintln(w)
 		if rows%1000 == 0 {
 			return w.Flush()
 		}
@@ -198,5 +238,5 @@ func local(t time.Time) string {
 	if t.IsZero() {
 		return "-"
 	}
-	return t.Local().Format("2006-01-02 15:04:05")
+	return t.Local().Format("2006-01-02 15:04:05 MST")
 }

@@ -45,6 +45,9 @@ func (a *app) once(ctx context.Context, timeout time.Duration) error {
 	if err != nil {
 		return err
 	}
+	if err := readableSecrets(cfg); err != nil {
+		return err
+	}
 	led, err := ledger.Open(ctx, ledger.Options{Path: cfg.Ledger.Path, Now: a.now, Log: log})
 	if err != nil {
 		return err

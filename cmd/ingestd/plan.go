@@ -19,15 +19,20 @@ import (
 )
 
 func (a *app) planCommand() *cobra.Command {
+	var verbose bool
 	c := &cobra.Command{
 		Use:   "plan [PATH...]",
 		Short: "Dry run: pairs, call records and requests; sends nothing",
 		Long: "Decide about the files of the sources (or of the PATHs within them) exactly as the daemon\n" +
 			"would, without waiting, sending or moving anything, and show what pairs with what, the call\n" +
-			"record, each destination's request, and everything refused with its reason.",
-		RunE: func(c *cobra.Command, args []string) error { return a.plan(c.Context(), args) },
+			"record, each destination's request, and everything refused with its reason. What an existing\n" +
+			"ledger says was sent before is marked. One line a recording; everything with PATHs or --verbose.",
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.plan(c.Context(), args, verbose || len(args) > 0)
+		},
 	}
 	a.jsonFlag(c)
+	c.Flags().BoolVarP(&verbose, "verbose", "v", false, "call records and requests of every recording")
 	return c
 }
 
@@ -55,8 +60,18 @@ type plannedDelivery struct {
 	Destination string                            `json:"destination"`
 	Request     map[string]senders.PlannedRequest `json:"request,omitempty"` // by step
 	Refused     bool                              `json:"refused"`
+	Known       *knownDelivery                    `json:"known,omitempty"` // the ledger has it already
 	Reason      *string                           `json:"reason"`
 	ReasonText  *string                           `json:"reason_text"`
+
+	steps []string // of Request, in the order they are made
+}
+
+// knownDelivery is what the configured ledger says of the same recording at
+// the same destination.
+type knownDelivery struct {
+	Recording int64  `json:"recording"`
+	State     string `json:"state"`
 }
 
 type planSummary struct {
@@ -64,13 +79,14 @@ type planSummary struct {
 	Matched    int            `json:"matched"` // with every required sidecar
 	Sendable   int            `json:"sendable"`
 	Refused    int            `json:"refused"`
+	Known      int            `json:"known"` // in the ledger already, so not sent again
 	States     map[string]int `json:"states"`
 	Reasons    map[string]int `json:"reasons"`
 }
 
 // plan runs the daemon's own intake over a ledger of its own that is thrown
 // away, so that plan and daemon cannot disagree.
-func (a *app) plan(ctx context.Context, args []string) error {
+func (a *app) plan(ctx context.Context, args []string, verbose bool) error {
 	cfg, err := a.loadConfig()
 	if err != nil {
 		return err
@@ -99,7 +115,26 @@ func (a *app) plan(ctx context.Context, args []string) error {
 	if err := ctx.Err(); err != nil {
 		return &problem{code: exitTemporary, what: "stopped by a signal", hint: "run ingestd plan again"}
 	}
-	return a.printPlans(ctx, led, p)
+	return a.printPlans(ctx, &planner{led: led, p: p, known: a.ledgerBeside(ctx, cfg)}, verbose)
+}
+
+// ledgerBeside opens the real ledger, if there is one that may be read.
+func (a *app) ledgerBeside(ctx context.Context, cfg *config.Config) *ledger.Reader {
+	r, err := ledger.OpenReader(ctx, cfg.Ledger.Path)
+	if err != nil {
+		if !errors.Is(err, ledger.ErrMissing) {
+			a.ui.say("note: the ledger cannot be read, so what was sent before is not marked")
+		}
+		return nil
+	}
+	return r
+}
+
+// planner is one run of plan.
+type planner struct {
+	led   *ledger.Ledger // thrown away afterwards
+	p     *pipeline.Pipeline
+	known *ledger.Reader // the real one; may be nil
 }
 
 // within turns arguments into a filter over source and relative path.
@@ -112,6 +147,9 @@ func within(cfg *config.Config, args []string) (func(source, rel string) bool, e
 		abs, err := filepath.Abs(arg)
 		if err != nil {
 			return nil, err
+		}
+		if _, err := os.Lstat(abs); err != nil {
+			return nil, usage(err.Error(), "give a file or directory below the path of a configured source")
 		}
 		found := false
 		for _, s := range cfg.Sources {
@@ -135,21 +173,28 @@ func within(cfg *config.Config, args []string) (func(source, rel string) bool, e
 	}, nil
 }
 
-func (a *app) printPlans(ctx context.Context, led *ledger.Ledger, p *pipeline.Pipeline) error {
+func (a *app) printPlans(ctx context.Context, pl *planner, verbose bool) error {
+	if pl.known != nil {
+		defer pl.known.Close()
+	}
 	sum := planSummary{States: map[string]int{}, Reasons: map[string]int{}}
 	last := int64(0)
-	err := led.Reader().List(ctx, ledger.Filter{}, func(row ledger.Row) error {
+	err := pl.led.Reader().List(ctx, ledger.Filter{}, func(row ledger.Row) error {
 		if row.ID == last {
 			return nil // a further delivery of the recording printed before
 		}
 		last = row.ID
-		one, err := planOne(ctx, led, p, row.ID)
+		one, err := pl.one(ctx, row.ID)
 		if err != nil {
 			return err
 		}
 		sum.count(one)
 		if a.json {
 			return a.printJSON(one)
+		}
+		if !verbose {
+			a.printPlanLine(one)
+			return nil
 		}
 		return a.printPlan(one)
 	})
@@ -173,17 +218,20 @@ func (s *planSummary) count(one planned) {
 		s.Matched++
 	}
 	for _, d := range one.Deliveries {
-		if d.Refused {
+		switch {
+		case d.Known != nil:
+			s.Known++
+		case d.Refused:
 			s.Refused++
 			s.Reasons[deref(d.Reason)]++
-		} else {
+		default:
 			s.Sendable++
 		}
 	}
 }
 
-func planOne(ctx context.Context, led *ledger.Ledger, p *pipeline.Pipeline, id int64) (planned, error) {
-	found, err := led.Reader().Show(ctx, fmt.Sprint(id))
+func (pl *planner) one(ctx context.Context, id int64) (planned, error) {
+	found, err := pl.led.Reader().Show(ctx, fmt.Sprint(id))
 	if err != nil {
 		return planned{}, err
 	}
@@ -194,7 +242,7 @@ func planOne(ctx context.Context, led *ledger.Ledger, p *pipeline.Pipeline, id i
 		r := s.Recording
 		one := planned{Source: r.Source, Path: r.Path, State: r.State, Reason: r.Reason, ReasonText: r.ReasonText,
 			Sidecars: []plannedSidecar{}, Call: r.Call, Audio: r.Audio, Deliveries: []plannedDelivery{}}
-		uses, err := led.DocumentsOf(ctx, id)
+		uses, err := pl.led.DocumentsOf(ctx, id)
 		if err != nil {
 			return one, err
 		}
@@ -202,7 +250,7 @@ func planOne(ctx context.Context, led *ledger.Ledger, p *pipeline.Pipeline, id i
 			one.Sidecars = append(one.Sidecars, plannedSidecar{Name: u.Sidecar, Path: u.Path, Row: u.Row, Rule: u.Rule})
 		}
 		for _, d := range s.Deliveries {
-			pd, err := planDelivery(ctx, p, d)
+			pd, err := pl.delivery(ctx, d)
 			if err != nil {
 				return one, err
 			}
@@ -213,10 +261,19 @@ func planOne(ctx context.Context, led *ledger.Ledger, p *pipeline.Pipeline, id i
 	return planned{}, fmt.Errorf("recording %d: %w", id, ledger.ErrNotFound)
 }
 
-func planDelivery(ctx context.Context, p *pipeline.Pipeline, row ledger.Row) (planned plannedDelivery, err error) {
+func (pl *planner) delivery(ctx context.Context, row ledger.Row) (planned plannedDelivery, err error) {
 	planned = plannedDelivery{Destination: deref(row.Destination), Reason: row.Reason, ReasonText: row.ReasonText}
 	planned.Refused = row.State != string(ledger.Planned)
-	requests, err := p.Request(ctx, derefInt(row.DeliveryID))
+	if pl.known != nil {
+		id, state, err := pl.known.Carrier(ctx, planned.Destination, deref(row.IdempotencyKey))
+		switch {
+		case err == nil:
+			planned.Known = &knownDelivery{Recording: id, State: string(state)}
+		case !errors.Is(err, ledger.ErrNotFound):
+			return planned, err
+		}
+	}
+	requests, err := pl.p.Request(ctx, derefInt(row.DeliveryID))
 	var refused *senders.Error
 	if err != nil && !errors.As(err, &refused) {
 		return planned, err
@@ -225,6 +282,7 @@ func planDelivery(ctx context.Context, p *pipeline.Pipeline, row ledger.Row) (pl
 		planned.Request = make(map[string]senders.PlannedRequest, len(requests.Requests))
 		for _, r := range requests.Requests {
 			planned.Request[r.Step] = r
+			planned.steps = append(planned.steps, r.Step)
 		}
 	}
 	return planned, nil
@@ -253,7 +311,10 @@ func (a *app) printPlan(one planned) error {
 		if d.Refused {
 			fmt.Fprintf(out, "  %s: refused (%s): %s\n", d.Destination, deref(d.Reason), escape(deref(d.ReasonText)))
 		}
-		for _, step := range sortedKeys(d.Request) {
+		if d.Known != nil {
+			fmt.Fprintf(out, "  %s: %s already, as recording %d of the ledger\n", d.Destination, d.Known.State, d.Known.Recording)
+		}
+		for _, step := range d.steps {
 			if err := printIndented(a, d.Destination+" "+step, d.Request[step]); err != nil {
 				return err
 			}
@@ -271,10 +332,29 @@ func printIndented(a *app, title string, v any) error {
 	return err
 }
 
+// printPlanLine is one recording in one line.
+func (a *app) printPlanLine(one planned) {
+	text := one.State
+	if one.Reason != nil {
+		text += " (" + *one.Reason + ")"
+	}
+	for _, d := range one.Deliveries {
+		switch {
+		case d.Known != nil:
+			text += fmt.Sprintf("  %s: %s already, recording %d", d.Destination, d.Known.State, d.Known.Recording)
+		case d.Refused:
+			text += fmt.Sprintf("  %s: refused (%s)", d.Destination, deref(d.Reason))
+		default:
+			text += fmt.Sprintf("  %s: would be sent", d.Destination)
+		}
+	}
+	fmt.Fprintf(a.ui.out, "%s/%s  %s\n", one.Source, escape(one.Path), text)
+}
+
 // printSummary makes "0 of 312 matched" impossible to overlook.
 func (a *app) printSummary(s planSummary) {
 	out := a.ui.out
-	fmt.Fprintf(out, "\n%d of %d recordings matched; %d deliveries would be sent, %d are refused\n", s.Matched, s.Recordings, s.Sendable, s.Refused)
+	fmt.Fprintf(out, "\n%d of %d recordings matched; %d deliveries would be sent, %d are in the ledger already, %d are refused\n", s.Matched, s.Recordings, s.Sendable, s.Known, s.Refused)
 	for _, r := range sortedKeys(s.Reasons) {
 		fmt.Fprintf(out, "  %6d  %s\n", s.Reasons[r], r)
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/user"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -59,6 +60,10 @@ func (a *app) retry(ctx context.Context, args []string, filter ledger.Filter, no
 		return err
 	}
 	n := len(order.DeliveryIDs) + len(order.RecordingIDs)
+	if n == 0 && len(args) > 0 {
+		return &problem{code: exitFailed, what: "nothing of that can be tried again",
+			hint: "a retry moves what is held, rejected, in doubt, quarantined, waiting or skipped; ingestd show says where it stands"}
+	}
 	if n == 0 {
 		if a.json {
 			return a.printJSON(map[string]any{"ordered": 0, "applied": true})
@@ -78,6 +83,9 @@ func (a *app) retry(ctx context.Context, args []string, filter ledger.Filter, no
 		return nil
 	}
 	fmt.Fprintf(a.ui.out, "ordered for %d: %s\n", n, result)
+	if strings.HasPrefix(result, "applied to 0") {
+		return &problem{code: exitFailed, what: "nothing was moved", hint: "ingestd show says where it stands"}
+	}
 	return nil
 }
 
@@ -90,8 +98,7 @@ func chooseForRetry(ctx context.Context, r *ledger.Reader, args []string, filter
 			case ledger.Quarantined, ledger.Waiting, ledger.Skipped:
 				o.RecordingIDs = append(o.RecordingIDs, row.ID)
 			}
-		case row.State == string(ledger.Held), row.State == string(ledger.Rejected), row.State == string(ledger.InDoubt),
-			row.State == string(ledger.Planned):
+		case row.State == string(ledger.Held), row.State == string(ledger.Rejected), row.State == string(ledger.InDoubt):
 			o.DeliveryIDs = append(o.DeliveryIDs, *row.DeliveryID)
 		}
 		return nil

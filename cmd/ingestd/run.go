@@ -51,6 +51,9 @@ func (a *app) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := readableSecrets(cfg); err != nil {
+		return err
+	}
 	led, err := ledger.Open(ctx, ledger.Options{Path: cfg.Ledger.Path, Now: a.now, Log: log})
 	if err != nil {
 		return err
@@ -114,6 +117,7 @@ func (a *app) generation(ctx context.Context, cfg *config.Config, led *ledger.Le
 				continue
 			}
 			notify(log, reloadingState())
+			log.Info("configuration loaded again")
 			next = fresh
 			stop()
 			time.AfterFunc(drainTime, cut)

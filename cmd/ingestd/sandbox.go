@@ -28,6 +28,9 @@ func (a *app) sandboxCommand() *cobra.Command {
 			if vendor != "callminer" {
 				return usage(fmt.Sprintf("there is no sandbox for %q", vendor), "the sandboxes are: callminer")
 			}
+			if rate < 1 && rate != unlimitedRate {
+				return usage(fmt.Sprintf("--rate %d", rate), "requests per minute, at least 1; -1 for no limit")
+			}
 			o := sandbox.Options{Now: a.now, RatePerMinute: rate, TokenLife: tokenLife, KeepDir: keep}
 			o.OnContact = func(ct sandbox.Contact) {
 				if a.json {
@@ -50,11 +53,13 @@ func (a *app) sandboxCommand() *cobra.Command {
 	f.StringVar(&listen, "listen", "127.0.0.1:8085", "`address` to listen on; loopback unless you say otherwise")
 	f.StringVar(&faults, "faults", "", "JSON `file` with faults to begin with")
 	f.StringVar(&keep, "keep", "", "keep received media in this `directory`")
-	f.IntVar(&rate, "rate", 200, "requests per minute before it answers 429")
+	f.IntVar(&rate, "rate", 200, "requests per minute before it answers 429; -1: no limit")
 	f.DurationVar(&tokenLife, "token-life", time.Hour, "how long a token is valid")
 	a.jsonFlag(c)
 	return c
 }
+
+const unlimitedRate = -1
 
 func loadFaults(path string, cm *sandbox.CallMiner) error {
 	raw, err := os.ReadFile(path)

@@ -77,10 +77,15 @@ func (a *app) printShown(s ledger.Shown) {
 		if t := deref(d.ReasonText); t != "" {
 			fmt.Fprintf(a.ui.out, "    why       %s: %s\n", deref(d.Reason), escape(t))
 		}
-		fmt.Fprintf(a.ui.out, "    key       %s\n", deref(d.IdempotencyKey))
-		for _, k := range sortedKeys(d.IDs) {
-			fmt.Fprintf(a.ui.out, "    %-9s %s\n", k, escape(d.IDs[k]))
+		if d.NextAttemptAt != nil {
+			fmt.Fprintf(a.ui.out, "    next try  %s\n", local(*d.NextAttemptAt))
 		}
+		ids := tabwriter.NewWriter(a.ui.out, 0, 4, 2, ' ', 0)
+		fmt.Fprintf(ids, "    key\t%s\n", deref(d.IdempotencyKey))
+		for _, k := range sortedKeys(d.IDs) {
+			fmt.Fprintf(ids, "    %s\t%s\n", k, escape(d.IDs[k]))
+		}
+		ids.Flush()
 	}
 	fmt.Fprintln(a.ui.out, "  history")
 	w := tabwriter.NewWriter(a.ui.out, 0, 4, 2, ' ', 0)

@@ -46,7 +46,7 @@ func (a *app) printStatus(s ledger.Status) {
 		fmt.Fprintln(out, "daemon   not running")
 	}
 	if s.OldestPendingAt != nil {
-		fmt.Fprintf(out, "oldest   pending since %s\n", local(*s.OldestPendingAt))
+		fmt.Fprintf(out, "oldest   waiting or unsent since %s\n", local(*s.OldestPendingAt))
 	}
 	fmt.Fprintln(out)
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', tabwriter.AlignRight)

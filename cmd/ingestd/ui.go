@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 	"unicode"
@@ -93,20 +94,42 @@ func (u *ui) exit(err error) int {
 		return exitConfig
 	}
 	var p *problem
+	if errors.Is(err, ledger.ErrLocked) {
+		err = &problem{code: exitTemporary, err: err, hint: "a daemon runs on this ledger: stop it first, or use the commands that work beside it (status, list, show, retry, ledger backup)"}
+	}
 	if errors.Is(err, ledger.ErrMissing) {
 		err = &problem{code: exitFailed, err: err, hint: "the first `ingestd run` or `ingestd once` creates it; is [ledger] path right, and may you read its directory?"}
 	}
 	if !errors.As(err, &p) {
 		// Cobra's own errors are about the command line.
 		p = &problem{code: exitFailed, err: err}
-		if s := err.Error(); strings.HasPrefix(s, "unknown ") || strings.Contains(s, "arg(s)") || strings.HasPrefix(s, "invalid argument") || strings.HasPrefix(s, "flag needs") {
+		if s := err.Error(); strings.HasPrefix(s, "unknown ") || strings.HasPrefix(s, "if any flags in the group") || strings.Contains(s, "arg(s)") || strings.HasPrefix(s, "invalid argument") || strings.HasPrefix(s, "flag needs") {
 			p.code, p.hint = exitUsage, "ingestd --help lists the commands; ingestd COMMAND --help their flags"
 		}
+	}
+	if p.hint == "" {
+		p.hint = lastHint(err)
 	}
 	if p.what != "" || p.err != nil {
 		u.complain(p.Error(), p.hint)
 	}
 	return p.code
+}
+
+// lastHint is for errors that nobody said more about.
+func lastHint(err error) string {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return "run it as the service user or root: sudo -u ingestd ingestd ..."
+	case errors.Is(err, fs.ErrExist):
+		return "choose a name that does not exist yet"
+	case errors.Is(err, fs.ErrNotExist):
+		return "is the path right?"
+	case strings.Contains(err.Error(), "not a database"), strings.Contains(err.Error(), "malformed"):
+		return "the ledger is damaged: stop the daemon, keep the file, restore the last good backup"
+	default:
+		return ""
+	}
 }
 
 func (u *ui) complain(what, hint string) {

@@ -43,6 +43,7 @@ type Relook struct {
 	Look    Look
 	Due     time.Time // next look; zero: at once
 	Why     string    // why it still settles ("busy", "short", ...), or ""
+	Text    string    // the same in a sentence for the operator
 }
 
 // Decision is what became of a complete recording.

@@ -145,10 +145,10 @@ func (t *tx) relookRecording(a *Relook) error {
 	if err != nil {
 		return err
 	}
-	err = t.one(`UPDATE recordings SET state = 'settling', reason = ?, reason_text = '', ver = ver + 1, updated = ?,
+	err = t.one(`UPDATE recordings SET state = 'settling', reason = ?, reason_text = ?, ver = ver + 1, updated = ?,
 		wait_until = CASE WHEN state = 'settling' THEN wait_until END,
 		dev = ?, ino = ?, size = ?, mtime_ns = ?, ctime_ns = ?, quiet_since = ?, looks = ?, due_at = ? WHERE id = ?`,
-		append(append([]any{a.Why, t.at}, lookArgs(a.Look)...), t.dueOrNow(a.Due), a.ID)...)
+		append(append([]any{a.Why, a.Text, t.at}, lookArgs(a.Look)...), t.dueOrNow(a.Due), a.ID)...)
 	if err != nil || r.State == Settling {
 		return err
 	}

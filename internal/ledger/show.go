@@ -161,3 +161,14 @@ func (r *Reader) history(ctx context.Context, id int64) ([]Event, error) {
 		})
 	return out, err
 }
+
+// Carrier finds the delivery that carries an idempotency key at a
+// destination: its recording's id and its state. ErrNotFound: there is none.
+func (r *Reader) Carrier(ctx context.Context, destination, key string) (recording int64, state State, err error) {
+	err = r.row(ctx, "SELECT recording_id, state FROM deliveries WHERE destination = ? AND idem_key = ? AND duplicate_of IS NULL",
+		[]any{destination, key}, []any{&recording, &state})
+	if errors.Is(err, sql.ErrNoRows) {
+		err = ErrNotFound
+	}
+	return recording, state, err
+}

@@ -39,7 +39,7 @@ func (f *feed) recording(ctx context.Context, r ledger.Recording) error {
 	now := f.p.now()
 	ev := watcher.Evidence{Hint: f.hint(ctx, root, r.Path)}
 	verdict := f.rule().Judge(watcherLook(r.Look), entry.Identity, ev, now)
-	if verdict.Complete && !f.p.opt.DryRun {
+	if verdict.Complete || f.p.opt.DryRun {
 		// Quiet so far: now the dearer questions.
 		ev.Busy, _ = watcher.BusyWriter(file)
 		info, _ := media.Probe(file, entry.Identity.Size) // admit judges the error
@@ -55,10 +55,18 @@ func (f *feed) recording(ctx context.Context, r ledger.Recording) error {
 		return err
 	} else if late && verdict.Why == "no_sidecar" {
 		unchanged = true // on_missing_sidecar decides
+	} else if ev.Short && now.After(verdict.Next.Since.Add(f.src.WaitForSidecar)) {
+		_, err := f.p.ledger.Decide(ctx, r.ID, r.Ver, quarantine("truncated",
+			"its header promises more bytes than came, and nothing was written for "+f.src.WaitForSidecar.String()+"; it is looked at anew when it changes"))
+		return err
 	}
-	if !verdict.Complete && !unchanged && !f.p.opt.DryRun {
+	if f.p.opt.DryRun {
+		unchanged = !ev.Short && !ev.Busy
+		verdict.Again = now.Add(time.Hour) // not in this run
+	}
+	if !verdict.Complete && !unchanged {
 		return f.p.ledger.RelookRecordings(ctx, []ledger.Relook{{
-			ID: r.ID, Ver: r.Ver, Look: ledgerLook(verdict.Next), Due: verdict.Again, Why: verdict.Why,
+			ID: r.ID, Ver: r.Ver, Look: ledgerLook(verdict.Next), Due: verdict.Again, Why: verdict.Why, Text: settlingText(verdict.Why),
 		}})
 	}
 	look := ledgerLook(verdict.Next)
@@ -76,6 +84,26 @@ func (f *feed) recording(ctx context.Context, r ledger.Recording) error {
 	}
 	f.announce(r, d)
 	return nil
+}
+
+// settlingText says why a file still settles.
+func settlingText(why string) string {
+	switch why {
+	case "short":
+		return "its header promises more bytes than have come"
+	case "busy":
+		return "a program still has it open for writing"
+	case "empty":
+		return "it is still empty"
+	case "no_marker":
+		return "its marker has not come yet"
+	case "no_sidecar":
+		return "its sidecar, which completes it, has not come yet"
+	case "future_mtime":
+		return "its modification time lies in the future"
+	default:
+		return ""
+	}
 }
 
 // unopened decides about a file that could not be opened. That it is gone is
@@ -359,7 +387,7 @@ func quarantine(code, text string) ledger.Decision {
 func fieldProblem(err error) (ledger.Decision, error) {
 	var fe *mapping.FieldError
 	if errors.As(err, &fe) {
-		return quarantine(fe.Code, fe.Field+": "+fe.Text), nil
+		return quarantine(fe.Code, fe.Text), nil
 	}
 	return ledger.Decision{}, err
 }

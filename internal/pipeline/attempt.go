@@ -17,7 +17,9 @@ import (
 )
 
 // attempt makes one try to send one delivery and records what came of it.
-func (pl *pool) attempt(ctx context.Context, claimed ledger.Delivery) {
+// When soft ends before its first step was recorded, it never begins; later
+// only ctx ends it.
+func (pl *pool) attempt(soft, ctx context.Context, claimed ledger.Delivery) {
 	log := pl.p.log.With("delivery", claimed.ID, "recording", claimed.RecordingID, "destination", pl.dest.Name)
 	d, rec, err := pl.p.ledger.Job(ctx, claimed.ID)
 	if err != nil {
@@ -29,7 +31,14 @@ func (pl *pool) attempt(ctx context.Context, claimed ledger.Delivery) {
 		return // settled or changed since it was claimed
 	}
 	j := &journal{ctx: ctx, ledger: pl.p.ledger, id: d.ID, ver: d.Ver, state: d.State}
-	receipt, err := pl.send(ctx, senders.Attempt{
+	sendCtx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(soft, func() {
+		if j.voidUnlessBegun() {
+			cancel()
+		}
+	})()
+	receipt, err := pl.send(sendCtx, senders.Attempt{
 		Item: item(d, rec), Number: d.Attempts + 1, IDs: d.IDs, Own: d.Own,
 		Open: func() (senders.Media, error) { return pl.open(rec) },
 	}, j)
@@ -37,8 +46,8 @@ func (pl *pool) attempt(ctx context.Context, claimed ledger.Delivery) {
 		pl.accept(ctx, j, receipt)
 		return
 	}
-	if errors.Is(j.err, ledger.ErrStale) {
-		return // the delivery was taken from this attempt, before it sent anything
+	if j.void() {
+		return // it never began, or the delivery was taken from it
 	}
 	var failure *senders.Error
 	if !errors.As(err, &failure) {
@@ -175,7 +184,10 @@ func (p *Pipeline) wakeSources(names []string) {
 // fail records a failed attempt: the class decides the next state, the
 // journal how far the attempt had come.
 func (pl *pool) fail(ctx context.Context, j *journal, d ledger.Delivery, e *senders.Error) {
-	log := pl.p.log.With("delivery", d.ID, "recording", d.RecordingID, "destination", pl.dest.Name, "class", string(e.Class), "code", e.Code, "http_status", e.HTTPStatus)
+	log := pl.p.log.With("delivery", d.ID, "recording", d.RecordingID, "destination", pl.dest.Name, "class", string(e.Class), "code", e.Code)
+	if e.HTTPStatus != 0 {
+		log = log.With("http_status", e.HTTPStatus)
+	}
 	until := pl.pauseFor(e)
 	if until.IsZero() && e.HTTPStatus != 0 {
 		pl.trouble.clear() // the vendor answers; it is this delivery that fails
@@ -189,7 +201,11 @@ func (pl *pool) fail(ctx context.Context, j *journal, d ledger.Delivery, e *send
 		log.Error("record the failed attempt", "error", err)
 		return
 	}
-	log.Warn("delivery "+string(step.To), "next_attempt", step.NextAttempt)
+	what := "delivery " + string(step.To)
+	if step.To == ledger.Planned || step.To == ledger.Declared {
+		what = "delivery put off"
+	}
+	log.Warn(what, "why", e.Text, "next_attempt", step.NextAttempt)
 	if e.Class == senders.Changed {
 		if err := pl.p.ledger.Requeue(context.WithoutCancel(ctx), d.RecordingID, e.Code, e.Text); err != nil {
 			log.Error("look at the changed recording anew", "error", err)
@@ -323,6 +339,25 @@ func (j *journal) finish(s ledger.Step) error {
 	err := j.move(s)
 	j.started, j.ended = started, err == nil
 	return err
+}
+
+// voidUnlessBegun ends an attempt that has not taken its first step.
+func (j *journal) voidUnlessBegun() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.started {
+		return false
+	}
+	j.ended = true
+	return true
+}
+
+// void tells that nothing was recorded about this attempt and nothing is to
+// be: it was ended before it began, or its row was taken away.
+func (j *journal) void() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.ended || errors.Is(j.err, ledger.ErrStale)
 }
 
 func (j *journal) begun() bool {

@@ -79,7 +79,7 @@ func (f *feed) index(ctx context.Context, d ledger.Document, file *os.File, entr
 		if err := ix.Abort(ctx); err != nil {
 			return err
 		}
-		return f.failDocument(ctx, d, bad.Code, bad.Error())
+		return f.failDocument(ctx, d, bad.Code, documentText(bad))
 	}
 	if err == nil {
 		err = unchanged(file, entry)
@@ -131,7 +131,7 @@ func (f *feed) indexAs(ctx context.Context, ix *ledger.Indexer, s sidecar.Config
 		rows++
 		out := ledger.IndexRow{Sidecar: s.Name, Key: s.DocumentKey(rel), Row: row.Number, Content: row.Value}
 		if row.Err != nil {
-			out.Reason, out.ReasonText = row.Err.Code, row.Err.Error()
+			out.Reason, out.ReasonText = row.Err.Code, documentText(row.Err)
 		} else if s.Pair == sidecar.PairKey {
 			key, err := f.src.Mapping.RowKey(s.Name, row.Value)
 			if err != nil {
@@ -148,6 +148,15 @@ func (f *feed) indexAs(ctx context.Context, ix *ledger.Indexer, s sidecar.Config
 		return err
 	}
 	return flush()
+}
+
+// documentText is the sentence of a document's defect; the code stands beside
+// it.
+func documentText(e *sidecar.Error) string {
+	if e.Line > 0 {
+		return fmt.Sprintf("line %d: %s", e.Line, e.Text)
+	}
+	return e.Text
 }
 
 // failDocument records why a document is of no use and wakes the recordings

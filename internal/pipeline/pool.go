@@ -121,7 +121,7 @@ func (pl *pool) start(ctx, hard context.Context, workers *errgroup.Group, d ledg
 		if d.State == ledger.InDoubt {
 			pl.settleDoubt(hard, d)
 		} else {
-			pl.attempt(hard, d)
+			pl.attempt(ctx, hard, d)
 		}
 		pl.p.Beat()
 		return nil
