@@ -202,6 +202,9 @@ func (l progressLine) draw(p ledger.Pending) {
 		filled = cells * done / total
 	}
 	text := fmt.Sprintf("[%s%s] %d/%d recordings  %s/s  %s left", strings.Repeat("#", filled), strings.Repeat(".", cells-filled), done, total, size(int64(rate)), left)
+	if total == 0 {
+		text = "looking"
+	}
 	if p.Settling > 0 {
 		text += fmt.Sprintf("  %d settling", p.Settling)
 	}
