@@ -1,5 +1,6 @@
 // Command ingestd watches drop directories for call recordings and their
-// metadata and uploads them, exactly once, to speech-analytics vendors.
+// metadata and uploads them to speech-analytics vendors; its ledger proves
+// what arrived.
 //
 // This package is the front door and the only one that knows every room: one
 // file per verb, wiring in wire.go, output rules in ui.go. It promises stable

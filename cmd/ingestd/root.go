@@ -29,9 +29,9 @@ const defaultConfig = "/etc/ingestd/ingestd.toml"
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "ingestd",
-		Short: "Upload call recordings to speech-analytics vendors, exactly once",
+		Short: "Upload call recordings to speech-analytics vendors, and prove it",
 		Long: "ingestd watches drop directories for call recordings and their metadata and uploads\n" +
-			"them, exactly once, to speech-analytics vendors. Start with: ingestd demo",
+			"each once to speech-analytics vendors, with a ledger that proves it. Start with: ingestd demo",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
