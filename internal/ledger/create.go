@@ -149,7 +149,19 @@ func build(ctx context.Context, name string, s schema, uid string, epoch int64, 
 		return err
 	}
 	_, err = db.ExecContext(ctx, "INSERT INTO meta (id, uid, created_at, restore_epoch) VALUES (1, ?, ?, ?)", uid, now.UnixMilli(), epoch)
-	return err
+	if err != nil {
+		return err
+	}
+	// Closing would do it too, but says nothing when it fails, and the file
+	// would then be put in place without what is still in its WAL.
+	var busy, frames, moved int
+	if err := db.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &frames, &moved); err != nil {
+		return fmt.Errorf("checkpoint: %w", err)
+	}
+	if busy != 0 {
+		return errors.New("checkpoint: somebody else has the new ledger open")
+	}
+	return nil
 }
 
 // writeMarker writes ledger.id: temporary name, fsync, rename, fsync of the

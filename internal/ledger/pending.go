@@ -26,11 +26,28 @@ const bytesSample = 5000
 // costs little whatever the backlog: it reads the counters that triggers keep,
 // and short indexes.
 func (l *Ledger) Pending(ctx context.Context, sources []string) (Pending, error) {
+	var p Pending
+	now := l.now().UnixMilli()
+	var due int
+	// Work moves from documents to recordings to deliveries to files. Counting
+	// in this order, what moves on meanwhile is counted twice, never missed.
+	for _, q := range []struct {
+		sql  string
+		args []any
+		into []any
+	}{
+		{`SELECT (SELECT count(*) FROM documents INDEXED BY documents_due WHERE state = 'settling') +
+			(SELECT count(*) FROM documents INDEXED BY documents_unfinished WHERE unfinished = 1)`, nil, []any{&p.Documents}},
+		{"SELECT count(*) FROM recordings WHERE state = 'waiting' AND due_at <= ?", []any{now}, []any{&due}},
+	} {
+		if err := l.reader.row(ctx, q.sql, q.args, q.into); err != nil {
+			return Pending{}, fmt.Errorf("pending: %w", err)
+		}
+	}
 	s := Status{Sources: map[string]map[string]int64{}, Destinations: map[string]map[string]int64{}, NeedsPerson: map[string]int64{}}
 	if err := l.reader.counts(ctx, &s); err != nil {
 		return Pending{}, fmt.Errorf("pending: %w", err)
 	}
-	var p Pending
 	waiting := 0
 	for _, source := range sources {
 		p.Settling += int(s.Sources[source][string(Settling)])
@@ -45,8 +62,7 @@ func (l *Ledger) Pending(ctx context.Context, sources []string) (Pending, error)
 	for _, n := range s.NeedsPerson {
 		p.NeedsPerson += int(n)
 	}
-	now := l.now().UnixMilli()
-	var late, due, stalled, foreign, sampled int
+	var late, stalled, foreign, sampled int
 	ours, err := json.Marshal(sources)
 	if err != nil {
 		return Pending{}, fmt.Errorf("pending: %w", err)
@@ -58,12 +74,10 @@ func (l *Ledger) Pending(ctx context.Context, sources []string) (Pending, error)
 		into []any
 	}{
 		{"SELECT count(*) FROM recordings INDEXED BY recordings_late WHERE state = 'waiting' AND wait_until <= ?", []any{now}, []any{&late}},
-		{"SELECT count(*) FROM recordings WHERE state = 'waiting' AND due_at <= ?", []any{now}, []any{&due}},
 		{`SELECT count(*) FROM recordings INDEXED BY recordings_open WHERE state IN ('settling', 'waiting', 'quarantined')
 			AND state = 'settling' AND reason IN ('no_marker', 'no_sidecar', 'short')`, nil, []any{&stalled}},
 		{`SELECT count(*) FROM deliveries WHERE state IN ('planned', 'declaring', 'declared', 'sending', 'committing', 'in_doubt')
 			AND source NOT IN (SELECT value FROM json_each(?))`, []any{string(ours)}, []any{&foreign}},
-		{"SELECT count(*) FROM documents INDEXED BY documents_due WHERE state = 'settling'", nil, []any{&p.Documents}},
 		{`SELECT (SELECT count(*) FROM recordings WHERE state = 'ready' AND settled = 1 AND move_to IS NULL AND due_at <= ?) +
 			(SELECT count(*) FROM recordings WHERE state = 'ready' AND move_to IS NOT NULL)`, []any{now}, []any{&p.Disposable}},
 		{`SELECT count(*), coalesce(sum(r.size), 0) FROM (SELECT recording_id FROM deliveries
