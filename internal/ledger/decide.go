@@ -254,9 +254,10 @@ func (t *tx) newDelivery(r shortRecording, n NewDelivery, duplicateOf int64) err
 // that every recording still counts once at every destination.
 func (t *tx) takeOver(have shortDelivery, r shortRecording, n NewDelivery) error {
 	const why = "taken over: the same recording came again"
-	err := t.one(`UPDATE deliveries SET recording_id = ?, source = ?, state = ?, reason = ?, reason_text = ?, next_attempt = ?,
+	err := t.one(`UPDATE deliveries SET recording_id = ?, source = ?, state = ?, reason = ?, reason_text = ?,
+		next_attempt = CASE WHEN state = 'in_doubt' THEN max(next_attempt, ?) ELSE ? END,
 		doubt_since = CASE WHEN ? = 'in_doubt' THEN coalesce(doubt_since, ?) END, ver = ver + 1, updated = ? WHERE id = ? AND ver = ?`,
-		r.ID, r.Source, n.State, n.Reason, n.ReasonText, t.at, n.State, t.at, t.at, have.ID, have.Ver)
+		r.ID, r.Source, n.State, n.Reason, n.ReasonText, t.at, t.at, n.State, t.at, t.at, have.ID, have.Ver)
 	if err != nil {
 		return err
 	}

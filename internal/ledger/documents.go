@@ -184,3 +184,12 @@ func (t *tx) documentAt(id, ver int64) (gen int64, err error) {
 	}
 	return gen, err
 }
+
+// WakeIncomplete makes recordings due whose path begins with prefix and which
+// only their sidecar completes.
+func (l *Ledger) WakeIncomplete(ctx context.Context, source, prefix string) error {
+	return l.w.write(ctx, "wake incomplete recordings", func(t *tx) error {
+		return t.exec(`UPDATE recordings SET due_at = ?, ver = ver + 1 WHERE source = ? AND current = 1 AND path >= ? AND path < ?
+			AND state = 'settling' AND reason = 'no_sidecar'`, t.at, source, []byte(prefix), append([]byte(prefix), 0xff))
+	})
+}

@@ -94,6 +94,8 @@ func (t *tx) move(d shortDelivery, steps ...Step) error {
 		}
 	}
 	last := steps[len(steps)-1]
+	// An outage does not count towards give_up: the time runs anew after it.
+	away := last.Class == "not_sent" || last.Class == "auth" || last.Class == "rate_limited"
 	reasonText := last.Text
 	if last.Reason == "" {
 		reasonText = ""
@@ -101,11 +103,11 @@ func (t *tx) move(d shortDelivery, steps ...Step) error {
 	next := t.dueOrNow(last.NextAttempt)
 	err := t.one(`UPDATE deliveries SET state = ?1, reason = ?2, reason_text = ?3, attempts = ?4, ver = ver + 1, updated = ?5,
 		next_attempt = CASE WHEN ?1 IN ('planned', 'declared', 'in_doubt') THEN ?6 ELSE next_attempt END,
-		first_attempt = CASE WHEN ?4 = 0 THEN NULL WHEN ?7 THEN coalesce(first_attempt, ?5) ELSE first_attempt END,
+		first_attempt = CASE WHEN ?4 = 0 OR ?12 THEN NULL WHEN ?7 THEN coalesce(first_attempt, ?5) ELSE first_attempt END,
 		doubt_since = CASE WHEN ?1 <> 'in_doubt' THEN NULL WHEN ?8 THEN ?5 ELSE doubt_since END,
 		accepted_at = CASE WHEN ?9 THEN coalesce(accepted_at, ?5) ELSE accepted_at END
 		WHERE id = ?10 AND ver = ?11`,
-		last.To, last.Reason, reasonText, attempts, t.at, next, begun, doubted, evidence, d.ID, d.Ver)
+		last.To, last.Reason, reasonText, attempts, t.at, next, begun, doubted, evidence, d.ID, d.Ver, away)
 	if err != nil {
 		return err
 	}

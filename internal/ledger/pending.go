@@ -26,6 +26,11 @@ const bytesSample = 5000
 // costs little whatever the backlog: it reads the counters that triggers keep,
 // and short indexes.
 func (l *Ledger) Pending(ctx context.Context, sources []string) (Pending, error) {
+	const ours = "(SELECT value FROM json_each(?1))"
+	names, err := json.Marshal(sources)
+	if err != nil {
+		return Pending{}, fmt.Errorf("pending: %w", err)
+	}
 	var p Pending
 	now := l.now().UnixMilli()
 	var due int
@@ -36,9 +41,9 @@ func (l *Ledger) Pending(ctx context.Context, sources []string) (Pending, error)
 		args []any
 		into []any
 	}{
-		{`SELECT (SELECT count(*) FROM documents INDEXED BY documents_due WHERE state = 'settling') +
-			(SELECT count(*) FROM documents INDEXED BY documents_unfinished WHERE unfinished = 1)`, nil, []any{&p.Documents}},
-		{"SELECT count(*) FROM recordings WHERE state = 'waiting' AND due_at <= ?", []any{now}, []any{&due}},
+		{`SELECT (SELECT count(*) FROM documents INDEXED BY documents_due WHERE state = 'settling' AND source IN ` + ours + `) +
+			(SELECT count(*) FROM documents INDEXED BY documents_unfinished WHERE unfinished = 1 AND source IN ` + ours + `)`, []any{string(names)}, []any{&p.Documents}},
+		{"SELECT count(*) FROM recordings WHERE source IN " + ours + " AND state = 'waiting' AND due_at <= ?2", []any{string(names), now}, []any{&due}},
 	} {
 		if err := l.reader.row(ctx, q.sql, q.args, q.into); err != nil {
 			return Pending{}, fmt.Errorf("pending: %w", err)
@@ -63,10 +68,6 @@ func (l *Ledger) Pending(ctx context.Context, sources []string) (Pending, error)
 		p.NeedsPerson += int(n)
 	}
 	var late, stalled, foreign, sampled int
-	ours, err := json.Marshal(sources)
-	if err != nil {
-		return Pending{}, fmt.Errorf("pending: %w", err)
-	}
 	var sum int64
 	for _, q := range []struct {
 		sql  string
@@ -75,11 +76,11 @@ func (l *Ledger) Pending(ctx context.Context, sources []string) (Pending, error)
 	}{
 		{"SELECT count(*) FROM recordings INDEXED BY recordings_late WHERE state = 'waiting' AND wait_until <= ?", []any{now}, []any{&late}},
 		{`SELECT count(*) FROM recordings INDEXED BY recordings_open WHERE state IN ('settling', 'waiting', 'quarantined')
-			AND state = 'settling' AND reason IN ('no_marker', 'no_sidecar', 'short')`, nil, []any{&stalled}},
+			AND state = 'settling' AND reason IN ('no_marker', 'no_sidecar', 'short') AND due_at > ?2 AND source IN ` + ours, []any{string(names), now}, []any{&stalled}},
 		{`SELECT count(*) FROM deliveries WHERE state IN ('planned', 'declaring', 'declared', 'sending', 'committing', 'in_doubt')
-			AND source NOT IN (SELECT value FROM json_each(?))`, []any{string(ours)}, []any{&foreign}},
-		{`SELECT (SELECT count(*) FROM recordings WHERE state = 'ready' AND settled = 1 AND move_to IS NULL AND due_at <= ?) +
-			(SELECT count(*) FROM recordings WHERE state = 'ready' AND move_to IS NOT NULL)`, []any{now}, []any{&p.Disposable}},
+			AND source NOT IN ` + ours, []any{string(names)}, []any{&foreign}},
+		{`SELECT (SELECT count(*) FROM recordings WHERE source IN ` + ours + ` AND state = 'ready' AND settled = 1 AND move_to IS NULL AND due_at <= ?2) +
+			(SELECT count(*) FROM recordings WHERE source IN ` + ours + ` AND state = 'ready' AND move_to IS NOT NULL)`, []any{string(names), now}, []any{&p.Disposable}},
 		{`SELECT count(*), coalesce(sum(r.size), 0) FROM (SELECT recording_id FROM deliveries
 			WHERE state IN ('planned', 'declaring', 'declared', 'sending', 'committing', 'in_doubt') LIMIT ?) AS d
 			JOIN recordings AS r ON r.id = d.recording_id`, []any{bytesSample}, []any{&sampled, &sum}},

@@ -65,11 +65,13 @@ func (l *Ledger) Requeue(ctx context.Context, recordingID int64, reason, text st
 
 // Supersede is Requeue for a file that was replaced while nothing of it is
 // still to be sent: its deliveries are refused or held, so no attempt would
-// ever find the change. It reports whether it did so.
+// ever find the change. One that was accepted is left to its disposal. It
+// reports whether it did so.
 func (l *Ledger) Supersede(ctx context.Context, recordingID int64) (done bool, err error) {
 	var open bool
-	err = l.reader.row(ctx, `SELECT EXISTS (SELECT 1 FROM deliveries WHERE recording_id = ?
-		AND state IN ('planned', 'declaring', 'declared', 'sending', 'committing', 'in_doubt'))`, []any{recordingID}, []any{&open})
+	err = l.reader.row(ctx, `SELECT EXISTS (SELECT 1 FROM deliveries WHERE recording_id = ?1
+		AND state IN ('planned', 'declaring', 'declared', 'sending', 'committing', 'in_doubt'))
+		OR EXISTS (SELECT 1 FROM recordings WHERE id = ?1 AND (settled = 1 OR move_to IS NOT NULL))`, []any{recordingID}, []any{&open})
 	if err != nil || open {
 		return false, err
 	}

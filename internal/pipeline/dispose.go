@@ -91,7 +91,7 @@ func (f *feed) finishMove(ctx context.Context, r ledger.Recording) error {
 	final, err := f.away(root, r.Path, r.MoveTo, watcher.Identity(r.Look.Identity))
 	switch {
 	case err == nil:
-	case errors.Is(err, fs.ErrNotExist) && root.Check() == nil, errors.Is(err, watcher.ErrReplaced):
+	case f.gone(root, r.Path), errors.Is(err, watcher.ErrReplaced):
 		// Gone before the crash. What lies there under its name since then
 		// is another recording.
 		final = r.MoveTo
@@ -113,6 +113,13 @@ func (f *feed) finishMove(ctx context.Context, r ledger.Recording) error {
 	return nil
 }
 
+// gone tells that nothing has the name, in a drop directory that is there. An
+// error of a move may as well be about the archive.
+func (f *feed) gone(root *watcher.Root, rel string) bool {
+	_, err := root.Stat(rel)
+	return errors.Is(err, fs.ErrNotExist) && root.Check() == nil
+}
+
 // disposeSidecars takes the documents that belong to this recording alone the
 // same way, if they are still the ones it was paired with, and returns those
 // that are no longer in the drop directory.
@@ -130,15 +137,15 @@ func (f *feed) disposeSidecars(ctx context.Context, root *watcher.Root, r ledger
 			return nil, err
 		}
 		doc := now[u.Path]
-		if doc.ID != u.DocumentID || doc.SHA256 != u.SHA256 {
-			continue // a newer version is somebody else's
+		if doc.ID != u.DocumentID || doc.SHA256 != u.SHA256 || doc.State != ledger.DocumentIndexed {
+			continue // a newer version, perhaps not read yet, is somebody else's
 		}
 		target := deleted
 		if r.MoveTo != deleted {
 			target = filepath.Join(filepath.Dir(r.MoveTo), path.Base(u.Path))
 		}
 		_, err = f.away(root, u.Path, target, watcher.Identity(doc.Look.Identity))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, watcher.ErrReplaced) {
+		if err != nil && !f.gone(root, u.Path) && !errors.Is(err, watcher.ErrReplaced) {
 			f.p.log.Warn("sidecar stays in the drop directory", "recording", r.ID, "document", u.DocumentID, "error", pathless(err))
 			continue
 		}

@@ -102,6 +102,15 @@ func (f *feed) finishIndex(ctx context.Context, ix *ledger.Indexer, d ledger.Doc
 	if err != nil {
 		return fmt.Errorf("index document %d: %w", d.ID, err)
 	}
+	if f.src.Rule.Complete.Kind == watcher.Sidecar {
+		for _, s := range f.src.Sidecars {
+			if s.Matches(d.Path) && s.Pair != sidecar.PairKey {
+				if err := f.p.ledger.WakeIncomplete(ctx, f.src.Name, s.DocumentKey(d.Path)); err != nil {
+					return fmt.Errorf("wake what document %d completes: %w", d.ID, err)
+				}
+			}
+		}
+	}
 	f.p.log.Info("document indexed", "document", d.ID, "source", f.src.Name, "recordings_woken", woken)
 	f.wake()
 	return nil

@@ -22,6 +22,18 @@ func (a *asked) Reconcile(context.Context, senders.Attempt) (senders.Verdict, er
 	return senders.Verdict{Outcome: a.answer(time.Now()), Text: "told by the test"}, nil
 }
 
+// apart: after "absent" the next question comes when that answer has stood
+// for the settle time. Two of them within a minute would say nothing about a
+// vendor that is still working, and the recording would be sent twice.
+func (a *asked) apart(t *testing.T, settle time.Duration) {
+	t.Helper()
+	for i, at := range a.times[1:] {
+		if gap := at.Sub(a.times[i]); a.answer(a.times[i]) == senders.Absent && gap < settle {
+			t.Errorf("asked again %s after the vendor said absent", gap)
+		}
+	}
+}
+
 // lostOnce loses the answer of the first attempt after the gate.
 func lostOnce() *vendor {
 	v := &vendor{traits: twoStep()}
@@ -65,6 +77,18 @@ func TestDoubt(t *testing.T) {
 				return senders.Present
 			}
 		}, 20 * time.Minute, "accepted", 1},
+		{"absent only after hours: that answer, too, must stand for the settle time", senders.OnDoubtAuto, false, func(begun time.Time) func(time.Time) senders.Outcome {
+			return func(at time.Time) senders.Outcome {
+				switch since := at.Sub(begun); {
+				case since < time.Hour:
+					return senders.Unknown
+				case since < time.Hour+5*time.Minute:
+					return senders.Absent
+				default:
+					return senders.Present
+				}
+			}
+		}, 80 * time.Minute, "accepted", 1},
 		{"unknown for hours", senders.OnDoubtAuto, false, func(time.Time) func(time.Time) senders.Outcome {
 			return func(time.Time) senders.Outcome { return senders.Unknown }
 		}, 5 * time.Hour, "in_doubt(no_answer)", 1},
@@ -93,6 +117,9 @@ func TestDoubt(t *testing.T) {
 				}
 				if n := len(v.sent()); n != c.tries {
 					t.Errorf("%d attempts, want %d", n, c.tries)
+				}
+				if a, ok := sender.(*asked); ok {
+					a.apart(t, r.opt.Destinations[0].DoubtSettle)
 				}
 				r.end()
 			})

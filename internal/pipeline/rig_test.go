@@ -84,6 +84,8 @@ type rig struct {
 	p     *pipeline.Pipeline
 	stop  context.CancelFunc
 	ended chan error
+
+	ledgerNow func() time.Time // nil: time.Now
 }
 
 func newRig(t *testing.T, v *vendor, change func(*pipeline.Options)) *rig {
@@ -157,7 +159,7 @@ func meta(id string) string {
 func (r *rig) start() {
 	r.t.Helper()
 	var err error
-	r.led, err = ledger.Open(r.t.Context(), ledger.Options{Path: filepath.Join(r.dir, "ledger.db"), Now: time.Now, Log: r.opt.Log})
+	r.led, err = ledger.Open(r.t.Context(), ledger.Options{Path: filepath.Join(r.dir, "ledger.db"), Now: r.ledgerNow, Log: r.opt.Log})
 	if err != nil {
 		r.t.Fatal(err)
 	}
