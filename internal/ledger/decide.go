@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 
 	"ingestd/internal/call"
 )
@@ -58,12 +59,9 @@ func (t *tx) decide(id, ver int64, d Decision, row decisionRow) (out Decided, er
 	if err != nil {
 		return out, err
 	}
+	look := make([]any, 7) // NULL leaves a column as it is
 	if d.Look != nil {
-		err = t.one(`UPDATE recordings SET dev = ?, ino = ?, size = ?, mtime_ns = ?, ctime_ns = ?, quiet_since = ?, looks = ? WHERE id = ?`,
-			append(lookArgs(*d.Look), id)...)
-		if err != nil {
-			return out, err
-		}
+		look = lookArgs(*d.Look)
 	}
 	due := dueMS(d.Due)
 	if d.State == Settling {
@@ -72,9 +70,11 @@ func (t *tx) decide(id, ver int64, d Decision, row decisionRow) (out Decided, er
 	err = t.one(`UPDATE recordings SET state = ?, reason = ?, reason_text = ?, due_at = ?, ver = ver + 1, updated = ?, named = ?,
 		wait_until = coalesce(?, wait_until), sha256 = coalesce(?, sha256), business_key = coalesce(?, business_key),
 		call_json = coalesce(?, call_json), audio_json = coalesce(?, audio_json), call_id = coalesce(?, call_id),
-		recorder_id = coalesce(?, recorder_id), started_at = coalesce(?, started_at) WHERE id = ?`,
-		d.State, d.Reason, d.ReasonText, due, t.at, d.Named,
-		ms(d.WaitUntil), row.sum, text(d.BusinessKey), row.call, row.audio, row.callID, row.recorderID, row.startedAt, id)
+		recorder_id = coalesce(?, recorder_id), started_at = coalesce(?, started_at), dev = coalesce(?, dev), ino = coalesce(?, ino),
+		size = coalesce(?, size), mtime_ns = coalesce(?, mtime_ns), ctime_ns = coalesce(?, ctime_ns), quiet_since = coalesce(?, quiet_since),
+		looks = coalesce(?, looks) WHERE id = ?`,
+		slices.Concat([]any{d.State, d.Reason, d.ReasonText, due, t.at, d.Named, ms(d.WaitUntil), row.sum, text(d.BusinessKey),
+			row.call, row.audio, row.callID, row.recorderID, row.startedAt}, look, []any{id})...)
 	if err != nil {
 		return out, err
 	}
@@ -104,7 +104,7 @@ func (t *tx) pairs(id int64, d Decision) error {
 			return err
 		}
 	}
-	if err := t.exec("DELETE FROM recording_documents WHERE recording_id = ?", id); err != nil {
+	if err := t.drop("recording_documents WHERE recording_id = ?", id); err != nil {
 		return err
 	}
 	for _, u := range d.Documents {
@@ -123,7 +123,7 @@ func (t *tx) pairs(id int64, d Decision) error {
 }
 
 func (t *tx) forgetKeys(id int64) error {
-	return t.exec("DELETE FROM recording_keys WHERE recording_id = ?", id)
+	return t.drop("recording_keys WHERE recording_id = ?", id)
 }
 
 // planAll writes a ready recording's deliveries.

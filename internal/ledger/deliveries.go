@@ -86,6 +86,10 @@ func (l *Ledger) NextDelivery(ctx context.Context, destination string) (time.Tim
 // Job returns a delivery and its recording with Call and Audio, as of one
 // moment.
 func (l *Ledger) Job(ctx context.Context, deliveryID int64) (d Delivery, r Recording, err error) {
+	ctx, err = begin(ctx)
+	if err != nil {
+		return d, r, err
+	}
 	// Prepared before the transaction takes a connection: preparing needs one.
 	delivery, err1 := l.reader.stmt(ctx, "SELECT "+deliveryColumns+" FROM deliveries AS d WHERE d.id = ?")
 	recording, err2 := l.reader.stmt(ctx, "SELECT "+fullColumns+" FROM recordings WHERE id = ?")

@@ -172,6 +172,23 @@ func TestLargeDocument(t *testing.T) {
 	}
 }
 
+// Most documents are small and new: each is one write.
+func TestSmallDocumentIsOneWrite(t *testing.T) {
+	l, _ := openTest(t)
+	wait(t, l, "a.wav", "a")
+	d := seeDocument(t, l, "a.json")
+	before := l.w.commits.Load()
+	if woken := index(t, l, d, row(1, "a"), row(2, "b")); woken != 1 {
+		t.Fatalf("woke %d of 1", woken)
+	}
+	if commits := l.w.commits.Load() - before; commits != 1 {
+		t.Errorf("%d commits", commits)
+	}
+	if n := queryInt(t, l, "SELECT count(*) FROM documents WHERE unfinished = 1"); n != 0 {
+		t.Error("left unfinished")
+	}
+}
+
 func TestDocumentsOf(t *testing.T) {
 	l, _ := openTest(t)
 	ctx := t.Context()

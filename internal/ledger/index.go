@@ -3,27 +3,48 @@ package ledger
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 )
 
-// indexChunk is how many rows one transaction wakes or deletes, so that
-// nobody waits long behind a large manifest.
+// indexChunk is how many rows one transaction writes, wakes or deletes, so
+// that nobody waits long behind a large manifest.
 const indexChunk = 1000
 
 // Indexer writes the rows of one document version beside those that lookups
 // see; Finish makes them visible at once. It is used by one goroutine.
+//
+// The first rows are held back: most documents have one, and are then written
+// as a whole by Finish, in one transaction.
 type Indexer struct {
 	l        *Ledger
 	id, ver  int64
 	gen      int64 // the version it began at: no earlier generation has that number
 	findable int
+	held     []encodedRow
+	begun    bool // rows were written before Finish
 }
 
-// IndexDocument begins a new version of a document. Rows that an earlier
-// attempt left behind are deleted first.
+// encodedRow is a row as it is stored.
+type encodedRow struct {
+	IndexRow
+	content string
+}
+
+// IndexDocument begins a new version of a document.
 func (l *Ledger) IndexDocument(ctx context.Context, id, ver int64) (*Indexer, error) {
-	ix := &Indexer{l: l, id: id, ver: ver, gen: ver}
-	return ix, ix.sweep(ctx, true)
+	var have int64
+	err := l.reader.row(ctx, "SELECT ver FROM documents WHERE id = ?", []any{id}, []any{&have})
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		err = ErrNotFound
+	case err == nil && have != ver:
+		err = ErrStale
+	}
+	if err != nil {
+		return nil, fmt.Errorf("document %d: %w", id, err)
+	}
+	return &Indexer{l: l, id: id, ver: ver, gen: ver}, nil
 }
 
 // sweep deletes the rows of generations that lookups do not see.
@@ -46,37 +67,55 @@ func (ix *Indexer) sweep(ctx context.Context, check bool) error {
 	}
 }
 
-// Add writes rows; lookups do not see them before Finish.
+// Add takes rows; lookups do not see them before Finish.
 func (ix *Indexer) Add(ctx context.Context, rows []IndexRow) error {
-	if len(rows) == 0 {
-		return nil
-	}
-	contents := make([]string, len(rows))
-	findable := 0
 	for i := range rows {
-		var err error
-		if contents[i], err = encodeMap(rows[i].Content); err != nil {
+		content, err := encodeMap(rows[i].Content)
+		if err != nil {
 			return err
 		}
+		row := encodedRow{rows[i], content}
+		row.Content = nil // content holds it
+		ix.held = append(ix.held, row)
 		if rows[i].Key != "" && rows[i].Reason == "" {
-			findable++
+			ix.findable++
 		}
 	}
-	err := ix.l.w.write(ctx, "index document", func(t *tx) error {
-		for i := range rows {
-			r := &rows[i]
-			err := t.exec("INSERT INTO document_rows (document_id, gen, sidecar, key, row, content, reason, reason_text) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-				ix.id, ix.gen, r.Sidecar, r.Key, r.Row, contents[i], r.Reason, r.ReasonText)
-			if err != nil {
-				return err
-			}
-		}
+	if len(ix.held) <= indexChunk {
 		return nil
-	})
+	}
+	return ix.flush(ctx)
+}
+
+// flush writes what is held back. Rows that an earlier attempt left behind
+// are deleted first.
+func (ix *Indexer) flush(ctx context.Context) error {
+	if !ix.begun {
+		if err := ix.sweep(ctx, true); err != nil {
+			return err
+		}
+		ix.begun = true
+	}
+	if len(ix.held) == 0 {
+		return nil
+	}
+	err := ix.l.w.write(ctx, "index document", ix.insert)
 	if err == nil {
-		ix.findable += findable
+		ix.held = ix.held[:0]
 	}
 	return err
+}
+
+func (ix *Indexer) insert(t *tx) error {
+	for i := range ix.held {
+		r := &ix.held[i]
+		err := t.exec("INSERT INTO document_rows (document_id, gen, sidecar, key, row, content, reason, reason_text) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+			ix.id, ix.gen, r.Sidecar, r.Key, r.Row, r.content, r.Reason, r.ReasonText)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Finish makes the rows visible in place of the former ones and wakes the
@@ -87,10 +126,54 @@ func (ix *Indexer) Finish(ctx context.Context, sha256 string) (woken int, err er
 }
 
 func (ix *Indexer) finish(ctx context.Context, state DocumentState, reason, text, sha256 string) (int, error) {
+	sum, err := digest(sha256)
+	if err != nil {
+		return 0, err
+	}
+	if !ix.begun {
+		if done, woken, err := ix.whole(ctx, state, reason, text, sum); done || err != nil {
+			return woken, err
+		}
+	}
 	if err := ix.show(ctx, state, reason, text, sha256); err != nil {
 		return 0, err
 	}
 	return ix.l.finishDocument(ctx, ix.id)
+}
+
+// whole does all for a document that has no rows yet; else it does nothing.
+func (ix *Indexer) whole(ctx context.Context, state DocumentState, reason, text string, sum any) (done bool, woken int, err error) {
+	err = ix.l.w.write(ctx, "index document", func(t *tx) error {
+		done, woken = false, 0
+		var old bool
+		err := t.row("SELECT EXISTS (SELECT 1 FROM document_rows WHERE document_id = ?)", []any{ix.id}, []any{&old})
+		if err != nil || old {
+			return err
+		}
+		done = true
+		if err := t.show(ix, state, reason, text, sum, false); err != nil {
+			return err
+		}
+		if err := ix.insert(t); err != nil {
+			return err
+		}
+		wanted, err := t.wanted(ix.held)
+		if err != nil || !wanted {
+			return err
+		}
+		_, n, err := t.wake(ix.id, 0)
+		woken = int(n)
+		return err
+	})
+	return done, woken, err
+}
+
+// wanted tells whether a recording waits for one of the rows' keys.
+func (t *tx) wanted(rows []encodedRow) (wanted bool, err error) {
+	for i := 0; i < len(rows) && !wanted && err == nil; i++ {
+		err = t.row("SELECT EXISTS (SELECT 1 FROM recording_keys WHERE sidecar = ? AND key = ?)", []any{rows[i].Sidecar, rows[i].Key}, []any{&wanted})
+	}
+	return wanted, err
 }
 
 // show makes the rows visible; what follows from that is still to be done.
@@ -99,15 +182,28 @@ func (ix *Indexer) show(ctx context.Context, state DocumentState, reason, text, 
 	if err != nil {
 		return err
 	}
+	if err := ix.flush(ctx); err != nil {
+		return err
+	}
 	return ix.l.w.write(ctx, "finish document", func(t *tx) error {
-		return t.one(`UPDATE documents SET state = ?, reason = ?, reason_text = ?, sha256 = ?, rows = ?, gen = ?, unfinished = 1,
-			due_at = NULL, ver = ver + 1, updated = ? WHERE id = ? AND ver = ? AND state = 'settling'`,
-			state, reason, text, sum, ix.findable, ix.gen, t.at, ix.id, ix.ver)
+		return t.show(ix, state, reason, text, sum, true)
 	})
 }
 
+func (t *tx) show(ix *Indexer, state DocumentState, reason, text string, sum any, unfinished bool) error {
+	return t.one(`UPDATE documents SET state = ?, reason = ?, reason_text = ?, sha256 = ?, rows = ?, gen = ?, unfinished = ?,
+		due_at = NULL, ver = ver + 1, updated = ? WHERE id = ? AND ver = ? AND state = 'settling'`,
+		state, reason, text, sum, ix.findable, ix.gen, unfinished, t.at, ix.id, ix.ver)
+}
+
 // Abort deletes the rows written so far.
-func (ix *Indexer) Abort(ctx context.Context) error { return ix.sweep(ctx, false) }
+func (ix *Indexer) Abort(ctx context.Context) error {
+	ix.held = nil
+	if !ix.begun {
+		return nil
+	}
+	return ix.sweep(ctx, false)
+}
 
 // finishDocument wakes the recordings that wait for a visible document and
 // sweeps its former rows, a chunk at a time. The document stays marked as

@@ -100,9 +100,13 @@ func (t *tx) move(d shortDelivery, steps ...Step) error {
 	if last.Reason == "" {
 		reasonText = ""
 	}
-	next := t.dueOrNow(last.NextAttempt)
+	var next any // NULL leaves it as it is
+	switch last.To {
+	case Planned, Declared, InDoubt:
+		next = t.dueOrNow(last.NextAttempt)
+	}
 	err := t.one(`UPDATE deliveries SET state = ?1, reason = ?2, reason_text = ?3, attempts = ?4, ver = ver + 1, updated = ?5,
-		next_attempt = CASE WHEN ?1 IN ('planned', 'declared', 'in_doubt') THEN ?6 ELSE next_attempt END,
+		next_attempt = coalesce(?6, next_attempt),
 		first_attempt = CASE WHEN ?4 = 0 OR ?12 THEN NULL WHEN ?7 THEN coalesce(first_attempt, ?5) ELSE first_attempt END,
 		doubt_since = CASE WHEN ?1 <> 'in_doubt' THEN NULL WHEN ?8 THEN ?5 ELSE doubt_since END,
 		accepted_at = CASE WHEN ?9 THEN coalesce(accepted_at, ?5) ELSE accepted_at END
@@ -135,7 +139,7 @@ func (t *tx) storeIDs(delivery int64, ids map[string]string) error {
 func (t *tx) afterMove(d shortDelivery, to State) error {
 	switch to {
 	case Accepted, Confirmed, Rejected, Cancelled:
-		if err := t.exec("DELETE FROM vendor_ids WHERE delivery_id = ? AND substr(name, 1, 1) = '_'", d.ID); err != nil {
+		if err := t.drop("vendor_ids WHERE delivery_id = ? AND substr(name, 1, 1) = '_'", d.ID); err != nil {
 			return err
 		}
 	}
@@ -143,9 +147,9 @@ func (t *tx) afterMove(d shortDelivery, to State) error {
 		return nil
 	}
 	waiting := []int64{d.RecordingID}
-	err := t.rows("SELECT recording_id FROM deliveries WHERE duplicate_of = ?", []any{d.ID}, func(rows *sql.Rows) error {
+	err := t.rows("SELECT recording_id FROM deliveries WHERE duplicate_of = ?", []any{d.ID}, func(row scanner) error {
 		var id int64
-		err := rows.Scan(&id)
+		err := row.Scan(&id)
 		waiting = append(waiting, id)
 		return err
 	})
@@ -168,14 +172,18 @@ func freed(s State) bool { return s == Accepted || s == Confirmed || s == Cancel
 // least is accepted or such a duplicate. A file of which nothing was ever
 // accepted is never disposed of.
 func (t *tx) refreshSettled(recording int64) error {
-	_, err := t.change(`UPDATE recordings SET settled = n.settled, updated = ?1, ver = ver + 1,
-		due_at = CASE WHEN n.settled THEN coalesce(due_at, ?1) ELSE due_at END
-		FROM (SELECT count(*) > 0 AND coalesce(sum(e IN ('accepted', 'confirmed')), 0) > 0
-				AND coalesce(sum(e NOT IN ('accepted', 'confirmed', 'cancelled')), 0) = 0 AS settled
-			FROM (SELECT CASE WHEN d.state <> 'duplicate' THEN d.state WHEN o.state IN ('accepted', 'confirmed') THEN o.state ELSE 'pending' END AS e
-				FROM deliveries AS d LEFT JOIN deliveries AS o ON o.id = d.duplicate_of WHERE d.recording_id = ?2)) AS n
-		WHERE id = ?2 AND state = 'ready' AND recordings.settled <> n.settled`, t.at, recording)
-	return err
+	var settled, noted bool
+	err := t.row(`SELECT coalesce(sum(e = 'accepted' OR e = 'confirmed'), 0) > 0
+			AND coalesce(sum(e <> 'accepted' AND e <> 'confirmed' AND e <> 'cancelled'), 0) = 0,
+			(SELECT settled FROM recordings WHERE id = ?1)
+		FROM (SELECT CASE WHEN d.state <> 'duplicate' THEN d.state WHEN o.state IN ('accepted', 'confirmed') THEN o.state ELSE 'pending' END AS e
+			FROM deliveries AS d LEFT JOIN deliveries AS o ON o.id = d.duplicate_of WHERE d.recording_id = ?1)`,
+		[]any{recording}, []any{&settled, &noted})
+	if err != nil || settled == noted {
+		return err
+	}
+	return t.exec(`UPDATE recordings SET settled = ?1, updated = ?2, ver = ver + 1,
+		due_at = CASE WHEN ?1 THEN coalesce(due_at, ?2) ELSE due_at END WHERE id = ?3 AND state = 'ready'`, settled, t.at, recording)
 }
 
 // cancelUnsent cancels what was not sent of a recording whose file went away.
@@ -184,9 +192,9 @@ func (t *tx) refreshSettled(recording int64) error {
 func (t *tx) cancelUnsent(recording int64, reason, why string) error {
 	var unsent []shortDelivery
 	err := t.rows("SELECT "+shortDeliveryColumns+" FROM deliveries WHERE recording_id = ? AND state IN ('planned', 'declared')", []any{recording},
-		func(rows *sql.Rows) error {
+		func(row scanner) error {
 			var d shortDelivery
-			err := rows.Scan(d.dest()...)
+			err := row.Scan(d.dest()...)
 			unsent = append(unsent, d)
 			return err
 		})

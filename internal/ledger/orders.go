@@ -212,9 +212,9 @@ func (t *tx) retryRecording(id int64, why string, result *outcome) error {
 func (t *tx) retryDeliveriesOf(recording int64, why string, result *outcome) error {
 	var ids []int64
 	err := t.rows("SELECT id FROM deliveries WHERE recording_id = ? AND state IN ('held', 'rejected', 'in_doubt')", []any{recording},
-		func(rows *sql.Rows) error {
+		func(row scanner) error {
 			var id int64
-			err := rows.Scan(&id)
+			err := row.Scan(&id)
 			ids = append(ids, id)
 			return err
 		})

@@ -55,7 +55,7 @@ func (r *Reader) orphans(ctx context.Context, query string, scan func(*sql.Rows)
 const orphanRecordings = `SELECT r.id, r.source, r.path, r.first_seen, r.reason_text,
 		(SELECT group_concat(k.sidecar || '=' || k.key, ', ') FROM recording_keys AS k WHERE k.recording_id = r.id)
 	FROM recordings AS r INDEXED BY recordings_open
-	WHERE r.id > ? AND r.state IN ('settling', 'waiting', 'quarantined') AND r.current = 1
+	WHERE r.id > ? AND (r.state = 'settling' OR r.state = 'waiting' OR r.state = 'quarantined') AND r.current = 1
 		AND (r.state = 'waiting' OR r.state = 'quarantined' AND r.reason = 'no_sidecar')
 	ORDER BY r.id LIMIT ?`
 

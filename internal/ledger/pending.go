@@ -81,8 +81,8 @@ func (l *Ledger) Pending(ctx context.Context, sources []string) (Pending, error)
 			AND source NOT IN ` + ours, []any{string(names)}, []any{&foreign}},
 		{`SELECT (SELECT count(*) FROM recordings WHERE source IN ` + ours + ` AND state = 'ready' AND settled = 1 AND move_to IS NULL AND due_at <= ?2) +
 			(SELECT count(*) FROM recordings WHERE source IN ` + ours + ` AND state = 'ready' AND move_to IS NOT NULL)`, []any{string(names), now}, []any{&p.Disposable}},
-		{`SELECT count(*), coalesce(sum(r.size), 0) FROM (SELECT recording_id FROM deliveries
-			WHERE state IN ('planned', 'declaring', 'declared', 'sending', 'committing', 'in_doubt') LIMIT ?) AS d
+		{`SELECT count(*), coalesce(sum(r.size), 0) FROM (SELECT recording_id FROM deliveries AS d INDEXED BY deliveries_open
+			WHERE ` + inPendingStates + ` LIMIT ?) AS d
 			JOIN recordings AS r ON r.id = d.recording_id`, []any{bytesSample}, []any{&sampled, &sum}},
 	} {
 		if err := l.reader.row(ctx, q.sql, q.args, q.into); err != nil {

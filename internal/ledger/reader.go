@@ -105,8 +105,18 @@ func (r *Reader) stmt(ctx context.Context, query string) (*sql.Stmt, error) {
 	return s, nil
 }
 
+// begin looks at ctx once, before a short query: watching it during the query
+// costs database/sql and the driver a goroutine each, and more than a row.
+func begin(ctx context.Context) (context.Context, error) {
+	return context.WithoutCancel(ctx), ctx.Err()
+}
+
 // row reads one row into dest; none is sql.ErrNoRows.
 func (r *Reader) row(ctx context.Context, query string, args, dest []any) error {
+	ctx, err := begin(ctx)
+	if err != nil {
+		return err
+	}
 	s, err := r.stmt(ctx, query)
 	if err != nil {
 		return err
@@ -116,6 +126,10 @@ func (r *Reader) row(ctx context.Context, query string, args, dest []any) error 
 
 // rows calls fn for every row.
 func (r *Reader) rows(ctx context.Context, query string, args []any, fn func(*sql.Rows) error) error {
+	ctx, err := begin(ctx)
+	if err != nil {
+		return err
+	}
 	s, err := r.stmt(ctx, query)
 	if err != nil {
 		return err

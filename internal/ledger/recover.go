@@ -26,11 +26,11 @@ func (l *Ledger) Recover(ctx context.Context, how func(destination string) Recov
 	err := l.w.write(ctx, "recover", func(t *tx) error {
 		out = Recovered{}
 		var left []shortDelivery
-		err := t.rows("SELECT "+shortDeliveryColumns+` FROM deliveries INDEXED BY deliveries_open WHERE state IN ('declaring', 'sending', 'committing')
-			AND state IN ('planned', 'declaring', 'declared', 'sending', 'committing', 'in_doubt', 'rejected', 'held')`, nil,
-			func(rows *sql.Rows) error {
+		err := t.rows("SELECT "+shortDeliveryColumns+` FROM deliveries AS d INDEXED BY deliveries_open WHERE state IN ('declaring', 'sending', 'committing')
+			AND (`+inOpenStates+")", nil,
+			func(row scanner) error {
 				var d shortDelivery
-				err := rows.Scan(d.dest()...)
+				err := row.Scan(d.dest()...)
 				left = append(left, d)
 				return err
 			})

@@ -103,13 +103,9 @@ func (l *Ledger) RecordingsAt(ctx context.Context, source string, paths []string
 const pathsAtOnce = 256
 
 // atPaths runs a query that ends in an open list of paths. The list is padded
-// to a power of two, so that few texts need preparing. ctx is looked at
-// between the queries only: watching it costs the driver more than a row.
+// to a power of two, so that few texts need preparing.
 func (r *Reader) atPaths(ctx context.Context, query, source string, paths []string, fn func(*sql.Rows) error) error {
 	for chunk := range slices.Chunk(paths, pathsAtOnce) {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
 		size := 1
 		for size < len(chunk) {
 			size *= 2
@@ -119,7 +115,7 @@ func (r *Reader) atPaths(ctx context.Context, query, source string, paths []stri
 		for i := range size {
 			args = append(args, []byte(chunk[min(i, len(chunk)-1)]))
 		}
-		if err := r.rows(context.WithoutCancel(ctx), query+"?"+strings.Repeat(",?", size-1)+")", args, fn); err != nil {
+		if err := r.rows(ctx, query+"?"+strings.Repeat(",?", size-1)+")", args, fn); err != nil {
 			return err
 		}
 	}

@@ -68,15 +68,14 @@ func (r *Reader) late(ctx context.Context, s *Status) error {
 // time, so the smallest id of each state is the oldest.
 func (r *Reader) oldest(ctx context.Context, s *Status) error {
 	var at sql.NullInt64
-	const open = `state IN ('planned', 'declaring', 'declared', 'sending', 'committing', 'in_doubt', 'rejected', 'held')`
 	query := `SELECT min(at) FROM (SELECT NULL AS at`
 	for _, state := range []State{Planned, Declaring, Declared, Sending, Committing, InDoubt} {
 		query += fmt.Sprintf(` UNION ALL SELECT r.first_seen FROM recordings AS r WHERE r.id =
-			(SELECT d.recording_id FROM deliveries AS d INDEXED BY deliveries_open WHERE %s AND d.state = '%s' ORDER BY d.id LIMIT 1)`, open, state)
+			(SELECT d.recording_id FROM deliveries AS d INDEXED BY deliveries_open WHERE d.state = '%s' ORDER BY d.id LIMIT 1)`, state)
 	}
 	for _, state := range []RecordingState{Settling, Waiting} {
 		query += fmt.Sprintf(` UNION ALL SELECT first_seen FROM recordings WHERE id =
-			(SELECT id FROM recordings INDEXED BY recordings_open WHERE state IN ('settling', 'waiting', 'quarantined') AND state = '%s' ORDER BY id LIMIT 1)`, state)
+			(SELECT id FROM recordings INDEXED BY recordings_open WHERE state = '%s' ORDER BY id LIMIT 1)`, state)
 	}
 	err := r.row(ctx, query+")", nil, []any{&at})
 	s.OldestPendingAt = instantOrNull(at)
@@ -89,7 +88,8 @@ func (r *Reader) lastErrors(ctx context.Context, s *Status) error {
 	known := map[string]bool{}
 	return r.rows(ctx, `SELECT d.destination, d.id, e.at, e.class, e.reason, e.http_status, e.text FROM (
 			SELECT id FROM events INDEXED BY events_trouble
-			WHERE class IN ('not_sent', 'incomplete', 'auth', 'rate_limited', 'refused', 'rejected', 'held', 'in_doubt', 'changed', 'crash')
+			WHERE class = 'not_sent' OR class = 'incomplete' OR class = 'auth' OR class = 'rate_limited' OR class = 'refused'
+				OR class = 'rejected' OR class = 'held' OR class = 'in_doubt' OR class = 'changed' OR class = 'crash'
 			ORDER BY id DESC LIMIT 300) AS newest
 		CROSS JOIN events AS e ON e.id = newest.id CROSS JOIN deliveries AS d ON d.id = e.delivery_id ORDER BY e.id DESC`, nil,
 		func(rows *sql.Rows) error {

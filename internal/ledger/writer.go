@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"sync"
@@ -27,12 +28,13 @@ func retryPauses() []time.Duration {
 
 // writer is the group commit: one goroutine owns the writing connection. The
 // writes that arrive while a commit waits for the disk share the next
-// transaction, so that many workers pay for one fsync. Each write runs in its
-// own savepoint: its error undoes only itself. All are answered after the
-// commit.
+// transaction, so that many workers pay for one fsync. The error of a write
+// undoes only itself. All are answered after the commit.
 type writer struct {
 	conn     *sql.Conn
-	stmts    map[string]*sql.Stmt
+	raw      driver.Conn // conn's own, for the batch under way
+	stmts    map[string]statement
+	args     []driver.NamedValue // buffer of bind
 	ops      chan *op
 	quit     chan struct{} // closed by close
 	stopped  chan struct{} // closed when the goroutine has ended
@@ -58,7 +60,7 @@ type op struct {
 
 func newWriter(conn *sql.Conn, boot string, now func() time.Time) *writer {
 	w := &writer{
-		conn: conn, stmts: map[string]*sql.Stmt{}, ops: make(chan *op, maxBatch),
+		conn: conn, stmts: map[string]statement{}, ops: make(chan *op, maxBatch),
 		quit: make(chan struct{}), stopped: make(chan struct{}), fenced: make(chan struct{}),
 		boot: boot, now: now, timeout: writeTimeout, pauses: retryPauses(), makeRoom: func() {},
 	}
@@ -173,14 +175,32 @@ func (w *writer) flush(batch []*op) {
 	}
 }
 
-// commitBatch runs the writes in one transaction. Its error is about the
+// commitBatch commits the writes in one transaction. Its error is about the
 // transaction; errors of single writes are left in their op.
-func (w *writer) commitBatch(batch []*op) (err error) {
+//
+// Errors are rare and savepoints dear: SQLite copies every page that a write
+// touches. So they are used only when a write has failed that has company:
+// then all begins anew.
+func (w *writer) commitBatch(batch []*op) error {
 	if len(batch) == 0 {
 		return nil
 	}
+	return w.conn.Raw(func(c any) error {
+		w.raw = c.(driver.Conn)
+		spoiled, err := w.try(batch, false)
+		if err == nil && spoiled && len(batch) > 1 {
+			_, err = w.try(batch, true)
+		}
+		return err
+	})
+}
+
+// try runs the writes in one transaction, each in a savepoint of its own if
+// they are to be kept apart. Otherwise the first error of a write spoils all,
+// and nothing is committed.
+func (w *writer) try(batch []*op, apart bool) (spoiled bool, err error) {
 	if err := w.exec("BEGIN IMMEDIATE"); err != nil {
-		return fmt.Errorf("begin: %w", err)
+		return false, fmt.Errorf("begin: %w", err)
 	}
 	open := true
 	defer func() {
@@ -192,28 +212,48 @@ func (w *writer) commitBatch(batch []*op) (err error) {
 	t := &tx{w: w, at: w.now().UnixMilli()}
 	good := 0
 	for _, o := range batch {
-		if err := w.exec("SAVEPOINT op"); err != nil {
-			return fmt.Errorf("savepoint: %w", err)
+		if apart {
+			err = w.runApart(t, o)
+		} else if o.err = o.fn(t); broken(o.err) {
+			err = o.err
 		}
-		if o.err = o.fn(t); o.err == nil {
+		switch {
+		case err != nil:
+			return false, err
+		case o.err == nil:
 			good++
-		} else if broken(o.err) {
-			return o.err
-		} else if err := w.exec("ROLLBACK TO op"); err != nil {
-			return fmt.Errorf("roll back one write: %w", err)
-		}
-		if err := w.exec("RELEASE op"); err != nil {
-			return fmt.Errorf("release: %w", err)
+		case !apart:
+			return true, nil
 		}
 	}
 	if good == 0 {
-		return nil // nothing to commit
+		return false, nil // nothing to commit
 	}
 	if err := w.commit(); err != nil {
-		return fmt.Errorf("commit: %w", err)
+		return false, fmt.Errorf("commit: %w", err)
 	}
 	open = false
 	w.commits.Add(1)
+	return false, nil
+}
+
+// runApart runs one write in a savepoint, so that its error undoes only
+// itself.
+func (w *writer) runApart(t *tx, o *op) error {
+	if err := w.exec("SAVEPOINT op"); err != nil {
+		return fmt.Errorf("savepoint: %w", err)
+	}
+	if o.err = o.fn(t); broken(o.err) {
+		return o.err
+	}
+	if o.err != nil {
+		if err := w.exec("ROLLBACK TO op"); err != nil {
+			return fmt.Errorf("roll back one write: %w", err)
+		}
+	}
+	if err := w.exec("RELEASE op"); err != nil {
+		return fmt.Errorf("release: %w", err)
+	}
 	return nil
 }
 
@@ -221,9 +261,12 @@ func (w *writer) commitBatch(batch []*op) (err error) {
 func (w *writer) close() {
 	close(w.quit)
 	<-w.stopped
-	for _, s := range w.stmts {
-		s.Close()
-	}
+	_ = w.conn.Raw(func(any) error { // closed already: so are they
+		for _, s := range w.stmts {
+			s.Close()
+		}
+		return nil
+	})
 }
 
 func (w *writer) fence(err error) {
