@@ -89,7 +89,7 @@ func (p pkg) helper() bool { return strings.HasSuffix(path.Base(p.ImportPath), "
 // packages lists every package of the module.
 func packages(t *testing.T) []pkg {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Dir,GoFiles,CgoFiles,Imports,TestImports,XTestImports", module+"/...").Output()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-tags=torture", "-json=ImportPath,Dir,GoFiles,CgoFiles,Imports,TestImports,XTestImports", module+"/...").Output()
 	if err != nil {
 		var exit *exec.ExitError
 		if errors.As(err, &exit) {

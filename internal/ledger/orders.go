@@ -168,8 +168,18 @@ func (t *tx) retryDelivery(id int64, why string, result *outcome) error {
 		result.refuse("delivery %d is %s", id, d.State)
 		return nil
 	case r.State == Vanished:
-		result.refuse("the file of delivery %d is gone", id)
-		return nil
+		// Another file of the same content may be there, as a duplicate.
+		handed, err := t.handOver(d)
+		if err != nil {
+			return err
+		}
+		if !handed {
+			result.refuse("the file of delivery %d is gone", id)
+			return nil
+		}
+		if d, err = t.delivery(id); err != nil {
+			return err
+		}
 	}
 	if err := t.exec("UPDATE deliveries SET crashes = 0, first_attempt = NULL WHERE id = ?", id); err != nil {
 		return err

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"io/fs"
 	"path"
@@ -88,10 +89,15 @@ func (f *feed) finishMove(ctx context.Context, r ledger.Recording) error {
 	if root == nil {
 		return nil
 	}
-	final, err := f.away(root, r.Path, r.MoveTo, watcher.Identity(r.Look.Identity))
+	final, err := "", f.stillSent(ctx, root, r)
+	if err == nil || errors.Is(err, fs.ErrNotExist) { // a removal may have been cut in two
+		final, err = f.away(root, r.Path, r.MoveTo, watcher.Identity(r.Look.Identity))
+	}
 	switch {
 	case err == nil:
-	case f.gone(root, r.Path), errors.Is(err, watcher.ErrReplaced):
+	case errors.Is(err, watcher.ErrReplaced):
+		return f.replaced(ctx, r) // its sidecars may be those of the file that is there now
+	case f.gone(root, r.Path):
 		// Gone before the crash. What lies there under its name since then
 		// is another recording.
 		final = r.MoveTo
@@ -152,6 +158,28 @@ func (f *feed) disposeSidecars(ctx context.Context, root *watcher.Root, r ledger
 		gone = append(gone, doc.ID)
 	}
 	return gone, nil
+}
+
+// stillSent answers watcher.ErrReplaced if the file is not the one that was
+// sent. Where its ctime moved since it was pinned, only the content can tell:
+// a program that writes in place may set the old modification time again.
+func (f *feed) stillSent(ctx context.Context, root *watcher.Root, r ledger.Recording) error {
+	file, entry, err := root.Open(r.Path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	switch {
+	case !sameFile(r.Look.Identity, entry.Identity):
+		return watcher.ErrReplaced
+	case entry.Identity.CtimeNS == r.Look.Identity.CtimeNS:
+		return nil
+	}
+	sum, err := hashFile(ctx, file, entry)
+	if errors.Is(err, errChanged) || err == nil && hex.EncodeToString(sum[:]) != r.SHA256 {
+		return watcher.ErrReplaced
+	}
+	return err
 }
 
 func (f *feed) away(root *watcher.Root, rel, target string, want watcher.Identity) (string, error) {
