@@ -1,0 +1,122 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"ingestd/internal/ledger"
+	"ingestd/internal/mapping"
+	"ingestd/internal/sidecar"
+)
+
+// pairing is what a recording's lookups gave.
+type pairing struct {
+	uses    []ledger.DocumentUse
+	missing map[string]string // required sidecar -> the key it waits for
+	problem *ledger.Decision
+}
+
+// pair looks the recording's documents up, one sidecar after the other, so
+// that a later one may use a key found in an earlier one (a join).
+func (f *feed) pair(ctx context.Context, r ledger.Recording, env *mapping.Env) (pairing, error) {
+	p := pairing{missing: map[string]string{}}
+	for _, s := range f.src.Sidecars {
+		key := s.MediaKey(r.Path)
+		if s.Pair == sidecar.PairKey {
+			var err error
+			if key, err = f.src.Mapping.MediaKey(s.Name, *env); err != nil {
+				return p, err
+			}
+		}
+		var rows []ledger.DocumentRow
+		if key != "" {
+			var err error
+			if rows, err = f.p.ledger.Lookup(ctx, f.src.Name, s.Name, key, 2); err != nil {
+				return p, err
+			}
+			if rows, err = f.present(ctx, s, rows); err != nil {
+				return p, err
+			}
+		}
+		switch {
+		case len(rows) == 0 && s.IsRequired():
+			p.missing[s.Name] = key
+		case len(rows) == 0:
+		case len(rows) > 1:
+			d := quarantine("ambiguous", fmt.Sprintf("more than one document or row pairs as %q (%s row %d, %s row %d); remove the wrong one, then `ingestd retry`",
+				s.Name, rows[0].Path, rows[0].Row, rows[1].Path, rows[1].Row))
+			p.problem = &d
+			return p, nil
+		case rows[0].Reason != "":
+			d := quarantine(rows[0].Reason, fmt.Sprintf("its document %s: %s", rows[0].Path, rows[0].ReasonText))
+			p.problem = &d
+			return p, nil
+		default:
+			env.Docs[s.Name] = rows[0].Content
+			p.uses = append(p.uses, ledger.DocumentUse{
+				Sidecar: s.Name, DocumentID: rows[0].DocumentID, RowID: rows[0].RowID,
+				Path: rows[0].Path, Row: rows[0].Row, Rule: s.Pair, SHA256: rows[0].SHA256,
+			})
+		}
+	}
+	return p, nil
+}
+
+// present leaves out documents of one recording whose file is gone or is
+// another by now: names are used again, and a call must not get the metadata
+// of an earlier one. A list may go once it was read.
+func (f *feed) present(ctx context.Context, s sidecar.Config, rows []ledger.DocumentRow) ([]ledger.DocumentRow, error) {
+	root := f.watch.Root()
+	if (s.Pair != sidecar.PairStem && s.Pair != sidecar.PairSuffix) || len(rows) == 0 || root == nil {
+		return rows, nil
+	}
+	var there []ledger.DocumentRow
+	for _, row := range rows {
+		known, err := f.p.ledger.DocumentsAt(ctx, f.src.Name, []string{row.Path})
+		if err != nil {
+			return nil, err
+		}
+		doc := known[row.Path]
+		entry, err := root.Stat(row.Path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && root.Check() == nil:
+			if err := f.p.ledger.DocumentGone(ctx, doc.ID, doc.Ver); err != nil {
+				return nil, err
+			}
+		case err != nil:
+			return nil, fmt.Errorf("look at a document: %w", pathless(err))
+		case sameFile(doc.Look.Identity, entry.Identity):
+			there = append(there, row)
+		}
+	}
+	return there, nil
+}
+
+// missing says what to do while a required sidecar is not there. The timer
+// counts from the persisted first sight, so a restart does not extend it.
+func (f *feed) missing(r ledger.Recording, p pairing) (d ledger.Decision, wait bool) {
+	until := r.FirstSeen.Add(f.src.WaitForSidecar)
+	d = ledger.Decision{State: ledger.Waiting, Keys: p.missing, WaitUntil: until, Due: until,
+		Reason: "waiting_for_sidecar", ReasonText: "its sidecar has not come yet"}
+	if ready := f.documentsKnown(); ready.After(until) {
+		d.Due = ready // it may have come while nobody watched
+	}
+	if f.p.now().Before(d.Due) && !f.p.opt.DryRun {
+		return d, true
+	}
+	d.Due = time.Time{} // only the sidecar itself wakes it from here on
+	d.Reason, d.ReasonText = "no_sidecar", "no sidecar came within "+f.src.WaitForSidecar.String()+"; it is taken up when the sidecar comes"
+	switch f.src.OnMissing {
+	case OnMissingSend:
+		return ledger.Decision{}, false
+	case OnMissingQuarantine:
+		q := quarantine("no_sidecar", "no sidecar came within "+f.src.WaitForSidecar.String()+"; drop it, then `ingestd retry`")
+		q.Keys = p.missing
+		return q, true
+	default:
+		return d, true
+	}
+}
