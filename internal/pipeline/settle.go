@@ -40,13 +40,16 @@ func (f *feed) recording(ctx context.Context, r ledger.Recording) error {
 		}
 	}
 	unchanged := r.State == ledger.Waiting && identity(entry.Identity) == r.Look.Identity
-	if late := now.After(r.FirstSeen.Add(f.src.WaitForSidecar)); late && verdict.Why == "no_marker" {
+	// Counted from the last change: a call may be written for hours before
+	// its marker or sidecar comes.
+	late := now.After(verdict.Next.Since.Add(f.src.WaitForSidecar))
+	if late && verdict.Why == "no_marker" {
 		_, err := f.p.ledger.Decide(ctx, r.ID, r.Ver, quarantine("no_marker",
 			"its marker did not come within "+f.src.WaitForSidecar.String()+"; drop it, then `ingestd retry`"))
 		return err
 	} else if late && verdict.Why == "no_sidecar" {
 		unchanged = true // on_missing_sidecar decides
-	} else if ev.Short && now.After(verdict.Next.Since.Add(f.src.WaitForSidecar)) {
+	} else if late && ev.Short {
 		_, err := f.p.ledger.Decide(ctx, r.ID, r.Ver, quarantine("truncated",
 			"its header promises more bytes than came, and nothing was written for "+f.src.WaitForSidecar.String()+"; it is looked at anew when it changes"))
 		return err
