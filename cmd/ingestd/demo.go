@@ -5,9 +5,11 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -57,18 +59,18 @@ func (a *app) demoCommand() *cobra.Command {
 		Short: "Everything on this machine, nothing to configure: sandbox, daemon, ledger",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if vendor != "callminer" {
-				return usage(fmt.Sprintf("there is no demo for %q", vendor), "the vendors are: callminer")
+			if !slices.Contains(sandbox.Vendors(), vendor) {
+				return usage(fmt.Sprintf("there is no demo for %q", vendor), "the vendors are: "+vendorNames())
 			}
-			return a.demo(c.Context(), keep)
+			return a.demo(c.Context(), vendor, keep)
 		},
 	}
-	c.Flags().StringVar(&vendor, "vendor", "callminer", "the vendor to play: callminer")
+	c.Flags().StringVar(&vendor, "vendor", "callminer", "the vendor to play: "+vendorNames())
 	c.Flags().StringVar(&keep, "keep", "", "work in this new `directory` and keep it, to look around afterwards")
 	return c
 }
 
-func (a *app) demo(ctx context.Context, keep string) (err error) {
+func (a *app) demo(ctx context.Context, vendor, keep string) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, demoLimit)
 	defer cancel()
 	dir := keep
@@ -83,8 +85,8 @@ func (a *app) demo(ctx context.Context, keep string) (err error) {
 	if dir, err = filepath.Abs(dir); err != nil {
 		return err
 	}
-	d := &demoRun{app: a, dir: dir, seen: map[string]string{}}
-	a.ui.say("1. a sandbox plays CallMiner, strict by its guide, on loopback")
+	d := &demoRun{app: a, dir: dir, vendor: vendor, seen: map[string]string{}}
+	a.ui.say("1. a sandbox plays %s, strict by its documents, on loopback", vendor)
 	stopSandbox, err := d.startSandbox()
 	if err != nil {
 		return err
@@ -118,7 +120,8 @@ func (a *app) demo(ctx context.Context, keep string) (err error) {
 type demoRun struct {
 	*app
 	dir     string
-	sandbox *sandbox.CallMiner
+	vendor  string
+	sandbox sandbox.Vendor
 	url     string
 	seen    map[string]string // file -> state last told
 }
@@ -129,7 +132,9 @@ func (d *demoRun) startSandbox() (stop func(), err error) {
 		return nil, err
 	}
 	d.url = "http://" + ln.Addr().String()
-	d.sandbox = sandbox.NewCallMiner(sandbox.Options{Now: d.now, ClientID: "demo", ClientSecret: "demo-secret"})
+	if d.sandbox, err = sandbox.New(d.vendor, sandbox.Options{Now: d.now, ClientID: "demo", ClientSecret: "demo-secret"}); err != nil {
+		return nil, errors.Join(err, ln.Close())
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -151,30 +156,21 @@ listen = ""
 [[source]]
 name = "demo"
 path = "drop"
-destinations = ["callminer"]
+destinations = ["%[1]s"]
 settle = "1s"
 scan_every = "5s"
 after = "move"
 archive = "archive/{year}/{month}/{day}"
 
 [[destination]]
-name = "callminer"
-type = "callminer"
-base_url = "%[1]s/ingestion"
-token_url = "%[1]s/connect/token"
-client_id = "demo"
-client_secret = "file:%[2]s"
-source_id = "DemoRecorder"
-
-  [destination.fields]
-  Direction = 'call.direction'
-  Queue = 'call.queue'
+name = "%[1]s"
+%[2]s
 `
 
 func (d *demoRun) startDaemon(ctx context.Context) (stop func() error, err error) {
 	secret := filepath.Join(d.dir, "secret")
 	d.app = &app{stdin: d.stdin, ui: d.ui, now: d.now, hard: d.hard, configPath: filepath.Join(d.dir, "ingestd.toml")}
-	for path, text := range map[string]string{secret: "demo-secret\n", d.configPath: fmt.Sprintf(demoConfig, d.url, secret)} {
+	for path, text := range map[string]string{secret: "demo-secret\n", d.configPath: fmt.Sprintf(demoConfig, d.vendor, strings.Join(d.sandbox.Settings(d.url, "file:"+secret), "\n"))} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			return nil, err
 		}
@@ -294,21 +290,30 @@ func (d *demoRun) tell(row ledger.Row) {
 	case string(ledger.Waiting), string(ledger.Quarantined):
 		d.ui.say("   %-10s  -> %s: %s", row.Path, row.State, deref(row.ReasonText))
 	case string(ledger.Accepted):
-		d.ui.say("   %-10s  -> accepted, MiningId %s", row.Path, row.IDs["mining_id"])
+		d.ui.say("   %-10s  -> accepted as %s", row.Path, vendorIDs(row))
 	}
+}
+
+// vendorIDs are the ids of a delivery by which its vendor finds it.
+func vendorIDs(row ledger.Row) string {
+	var ids []string
+	for _, name := range slices.Sorted(maps.Keys(row.IDs)) {
+		ids = append(ids, name+" "+row.IDs[name])
+	}
+	return strings.Join(ids, ", ")
 }
 
 func (d *demoRun) report(ctx context.Context) error {
 	d.ui.say("\n4. what the sandbox holds")
-	for _, c := range d.sandbox.Contacts() {
-		d.ui.say("   %s  %s  %s  sha256 %.16s...", c.CorrelationID, c.State, size(c.Bytes), c.SHA256)
+	for _, s := range d.sandbox.Stored() {
+		d.ui.say("   %s  %s  %s  sha256 %.16s...", s.Key, s.State, size(s.Bytes), s.SHA256)
 	}
 	d.ui.say("\n5. what the ledger says (ingestd list --wide)\n")
 	return d.withReader(ctx, func(ctx context.Context, r *ledger.Reader) error {
 		w := tabwriter.NewWriter(d.ui.out, 0, 4, 2, ' ', 0)
-		fmt.Fprintln(w, "PATH\tSTATE\tCORRELATION ID\tMINING ID")
+		fmt.Fprintln(w, "PATH\tSTATE\tTHE VENDOR'S IDS")
 		err := r.List(ctx, ledger.Filter{}, func(row ledger.Row) error {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", row.Path, row.State, cell(row.IDs["correlation_id"]), cell(row.IDs["mining_id"]))
+			fmt.Fprintf(w, "%s\t%s\t%s\n", row.Path, row.State, cell(vendorIDs(row)))
 			return nil
 		})
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -25,31 +26,31 @@ func (a *app) sandboxCommand() *cobra.Command {
 			"switched at run time with PUT /_sandbox/faults.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if vendor != "callminer" {
-				return usage(fmt.Sprintf("there is no sandbox for %q", vendor), "the sandboxes are: callminer")
-			}
 			if rate < 1 && rate != unlimitedRate {
 				return usage(fmt.Sprintf("--rate %d", rate), "requests per minute, at least 1; -1 for no limit")
 			}
 			o := sandbox.Options{Now: a.now, RatePerMinute: rate, TokenLife: tokenLife, KeepDir: keep}
-			o.OnContact = func(ct sandbox.Contact) {
+			o.OnStored = func(s sandbox.Stored) {
 				if a.json {
-					_ = a.printJSON(ct)
+					_ = a.printJSON(s)
 					return
 				}
-				fmt.Fprintf(a.ui.out, "%s  %s  %s  %s  sha256 %s  mining %s\n", local(ct.ReceivedAt), ct.State, ct.CorrelationID, size(ct.Bytes), ct.SHA256, ct.MiningID)
+				fmt.Fprintf(a.ui.out, "%s  %s  %s  %s  sha256 %s  id %s\n", local(s.ReceivedAt), s.State, s.Key, size(s.Bytes), s.SHA256, s.ID)
 			}
-			cm := sandbox.NewCallMiner(o)
+			v, err := sandbox.New(vendor, o)
+			if err != nil {
+				return usage(fmt.Sprintf("there is no sandbox for %q", vendor), "the sandboxes are: "+vendorNames())
+			}
 			if faults != "" {
-				if err := loadFaults(faults, cm); err != nil {
+				if err := loadFaults(faults, v); err != nil {
 					return err
 				}
 			}
-			return a.serveSandbox(c.Context(), listen, cm)
+			return a.serveSandbox(c.Context(), listen, vendor, v)
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&vendor, "vendor", "callminer", "the vendor to play: callminer")
+	f.StringVar(&vendor, "vendor", "callminer", "the vendor to play: "+vendorNames())
 	f.StringVar(&listen, "listen", "127.0.0.1:8085", "`address` to listen on; loopback unless you say otherwise")
 	f.StringVar(&faults, "faults", "", "JSON `file` with faults to begin with")
 	f.StringVar(&keep, "keep", "", "keep received media in this `directory`")
@@ -61,7 +62,9 @@ func (a *app) sandboxCommand() *cobra.Command {
 
 const unlimitedRate = -1
 
-func loadFaults(path string, cm *sandbox.CallMiner) error {
+func vendorNames() string { return strings.Join(sandbox.Vendors(), ", ") }
+
+func loadFaults(path string, v sandbox.Vendor) error {
 	raw, err := os.ReadFile(path)
 	if err != nil {
 		return &problem{code: exitUsage, err: err, hint: "name a readable JSON file"}
@@ -70,17 +73,19 @@ func loadFaults(path string, cm *sandbox.CallMiner) error {
 	if err := json.Unmarshal(raw, &list); err != nil {
 		return &problem{code: exitUsage, what: path, err: err, hint: "a JSON array of faults; docs/sandbox.md shows them"}
 	}
-	return cm.SetFaults(list...)
+	return v.SetFaults(list...)
 }
 
-func (a *app) serveSandbox(ctx context.Context, listen string, cm *sandbox.CallMiner) error {
+func (a *app) serveSandbox(ctx context.Context, listen, vendor string, v sandbox.Vendor) error {
 	ln, err := net.Listen("tcp", listen)
 	if err != nil {
 		return &problem{code: exitFailed, what: "listen on " + listen, err: err, hint: "choose another address with --listen"}
 	}
-	a.ui.say("sandbox for callminer on http://%s", ln.Addr())
-	a.ui.say("  base_url  = \"http://%s/ingestion\"", ln.Addr())
-	a.ui.say("  token_url = \"http://%s/connect/token\"", ln.Addr())
-	a.ui.say("  view      = http://%s/_sandbox/summary", ln.Addr())
-	return sandbox.Serve(ctx, ln, cm)
+	base := "http://" + ln.Addr().String()
+	a.ui.say("sandbox for %s on %s; a destination that reaches it:", vendor, base)
+	for _, line := range v.Settings(base, "plain:any") {
+		a.ui.say("  %s", line)
+	}
+	a.ui.say("what it holds: %s/_sandbox/summary", base)
+	return sandbox.Serve(ctx, ln, v)
 }

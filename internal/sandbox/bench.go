@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -14,6 +15,9 @@ type bench struct {
 	log      *slog.Logger
 	faults   faultList
 	requests *requestLog
+	rate     *rateWindow
+	keepDir  string
+	kept     atomic.Int64 // bodies begun, to name the next
 
 	closing sync.Once
 	closed  chan struct{}
@@ -22,8 +26,10 @@ type bench struct {
 // defaultRequestLog is how many requests the view remembers by default.
 const defaultRequestLog = 10_000
 
-func newBench(o Options) *bench {
-	b := &bench{now: o.Now, log: o.Log, requests: newRequestLog(defaultRequestLog), closed: make(chan struct{})}
+// newBench makes the bench of a vendor that has the given routes.
+func newBench(o Options, routes ...string) *bench {
+	b := &bench{now: o.Now, log: o.Log, requests: newRequestLog(defaultRequestLog), keepDir: o.KeepDir, closed: make(chan struct{})}
+	b.faults.routes = routes
 	if b.now == nil {
 		b.now = time.Now
 	}
@@ -33,7 +39,17 @@ func newBench(o Options) *bench {
 	if o.RequestLog > 0 {
 		b.requests = newRequestLog(o.RequestLog)
 	}
+	b.rate = &rateWindow{now: b.now, limit: o.RatePerMinute}
 	return b
+}
+
+// counters are what every vendor's summary begins with.
+func (b *bench) counters() Counters {
+	var c Counters
+	b.requests.count(&c)
+	c.PeakPerMinute, c.RateLimited = b.rate.figures()
+	c.FaultsApplied = b.faults.total()
+	return c
 }
 
 // close lets go of every request that a fault holds back.

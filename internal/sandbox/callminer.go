@@ -29,7 +29,6 @@ type CallMiner struct {
 	o       Options
 	bench   *bench
 	tokens  *tokenStore
-	rate    *rateWindow
 	columns map[string]Column
 	view    http.Handler
 	base    string
@@ -41,10 +40,9 @@ type CallMiner struct {
 	published  map[string]*Contact // the contact that owns a CorrelationId
 	burnt      map[string]bool     // ids used up by a failed mining
 	secondPost int64
-	files      int64 // kept so far, to name the next
 }
 
-var _ http.Handler = (*CallMiner)(nil)
+var _ Vendor = (*CallMiner)(nil)
 
 // NewCallMiner makes a fake CallMiner. It panics when Options.Faults holds a
 // fault that SetFaults would refuse.
@@ -64,11 +62,10 @@ func NewCallMiner(o Options) *CallMiner {
 	if o.ID == nil {
 		o.ID = randomUUID
 	}
-	b := newBench(o)
+	b := newBench(o, RouteToken, RouteConfig, RouteSession, RouteMedia, RouteMetadata)
 	c := &CallMiner{
 		o: o, bench: b,
 		tokens:    newTokenStore(b.now, o.TokenLife),
-		rate:      &rateWindow{now: b.now, limit: o.RatePerMinute},
 		columns:   make(map[string]Column, len(o.Columns)),
 		base:      strings.TrimSuffix(o.BasePath, "/") + "/api/",
 		bySession: map[string]*session{},
@@ -81,7 +78,7 @@ func NewCallMiner(o Options) *CallMiner {
 	if err := b.faults.set(o.Faults); err != nil {
 		panic("sandbox: Options.Faults: " + err.Error())
 	}
-	c.view = newView(b, c.lists(), c.Summary)
+	c.view = newView(b, c.lists(), func() any { return c.Summary() })
 	return c
 }
 
@@ -124,7 +121,7 @@ func (c *CallMiner) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // relative to /api/. Every request counts for the rate, whatever becomes of it.
 func (c *CallMiner) api(x *exchange, path string) {
 	method, serve := c.route(x, path)
-	if !c.rate.take() {
+	if !c.bench.rate.take() {
 		if c.o.RetryAfter != "" {
 			x.w.Header().Set("Retry-After", c.o.RetryAfter)
 		}

@@ -113,9 +113,7 @@ func (c *CallMiner) accept(s *session, in *intake, mining string) int64 {
 			SegmentStart: float64(p.start) / 10, SegmentEnd: float64(p.end) / 10,
 			ReceivedAt: now,
 		}
-		if in.file != nil {
-			contact.File = in.kept
-		}
+		contact.File = in.path()
 		c.publish(contact, s.State == SessionCorrupt, misfit)
 		c.contacts = append(c.contacts, contact)
 		made = append(made, *contact)
@@ -150,13 +148,13 @@ func (c *CallMiner) publish(contact *Contact, corrupt bool, misfit string) {
 	}
 }
 
-// tell reports a contact to the log and to Options.OnContact.
+// tell reports a contact to the log and to Options.OnStored.
 func (c *CallMiner) tell(contact Contact) {
 	c.bench.log.Info("contact "+string(contact.State), "correlation_id", contact.CorrelationID,
 		"session_id", contact.SessionID, "bytes", contact.Bytes, "media_type", contact.MediaType,
 		"ignored_keys", len(contact.Ignored), "reason", contact.Reason)
-	if c.o.OnContact != nil {
-		c.o.OnContact(contact)
+	if c.o.OnStored != nil {
+		c.o.OnStored(contact.stored())
 	}
 }
 

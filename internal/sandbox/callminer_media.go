@@ -1,14 +1,7 @@
 package sandbox
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"fmt"
-	"hash"
-	"io"
 	"net/http"
-	"os"
-	"path/filepath"
 	"time"
 )
 
@@ -101,65 +94,22 @@ func (c *CallMiner) mediaWhole(x *exchange, s *session, in *intake) *refusal {
 	return nil
 }
 
-// intake takes the bytes of one media request: hash, length, WAV header, and
-// the file if bodies are kept. It never holds more than the caller's buffer.
+// intake takes the bytes of one media request and tells the session.
 type intake struct {
-	c     *CallMiner
-	s     *session
-	sum   hash.Hash
-	wav   *wavMeter
-	bytes int64
-	file  *os.File // nil: not kept
-	kept  string   // path of the whole file
+	*body
+	c   *CallMiner
+	s   *session
+	wav *wavMeter
 }
 
 func (c *CallMiner) newIntake(s *session) (*intake, error) {
-	in := &intake{c: c, s: s, sum: sha256.New(), wav: newWAVMeter()}
-	if c.o.KeepDir == "" {
-		return in, nil
-	}
-	if err := os.MkdirAll(c.o.KeepDir, 0o700); err != nil {
-		return nil, err
-	}
-	c.mu.Lock()
-	c.files++
-	name := fmt.Sprintf("%08d.media", c.files) // ids are the vendor's, not file names
-	c.mu.Unlock()
-	in.kept = filepath.Join(c.o.KeepDir, name)
-	file, err := os.OpenFile(in.kept+".part", os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	in.file = file
-	return in, err
+	b, err := c.bench.newBody()
+	return &intake{body: b, c: c, s: s, wav: newWAVMeter()}, err
 }
 
 // Write takes the next bytes; the first ones tell the session.
 func (in *intake) Write(p []byte) (int, error) {
 	in.c.arrived(in.s, len(p), in.bytes == 0)
-	in.bytes += int64(len(p))
-	in.sum.Write(p)
 	in.wav.Write(p)
-	if in.file == nil {
-		return len(p), nil
-	}
-	return in.file.Write(p)
+	return in.body.Write(p)
 }
-
-// close ends the file; a whole body loses its ending .part. It returns the
-// error of the body if there was one, else its own.
-func (in *intake) close(body error) error {
-	if in.file == nil {
-		return body
-	}
-	err := in.file.Close()
-	if body != nil {
-		return body
-	}
-	if err == nil {
-		err = os.Rename(in.file.Name(), in.kept)
-	}
-	return err
-}
-
-var _ io.Writer = (*intake)(nil)
-
-// sha256 of the body as hex.
-func (in *intake) sha256() string { return hex.EncodeToString(in.sum.Sum(nil)) }

@@ -23,13 +23,13 @@ import (
 
 func TestContact(t *testing.T) {
 	var n atomic.Int64
-	var told []sandbox.Contact
+	var told []sandbox.Stored
 	l := newLab(t, sandbox.Options{
 		ID: func(kind string) string {
 			return fmt.Sprintf("%s-%d", kind, n.Add(1))
 		},
-		KeepDir:   filepath.Join(t.TempDir(), "kept"),
-		OnContact: func(c sandbox.Contact) { told = append(told, c) },
+		KeepDir:  filepath.Join(t.TempDir(), "kept"),
+		OnStored: func(c sandbox.Stored) { told = append(told, c) },
 	})
 	body := sound(100_000)
 	open := with(sessionBody("c-1", len(body)), "Metadata", []object{
@@ -51,8 +51,15 @@ func TestContact(t *testing.T) {
 	if d := cmp.Diff([]sandbox.Contact{want}, got, cmpopts.IgnoreFields(sandbox.Contact{}, "ReceivedAt", "File")); d != "" {
 		t.Fatalf("contact (-want +got):\n%s", d)
 	}
-	if d := cmp.Diff(got, told); d != "" {
-		t.Fatalf("OnContact (-want +got):\n%s", d)
+	stored := []sandbox.Stored{{
+		Key: "c-1", ID: "mining-2", Effect: true, State: "published",
+		Bytes: 100_000, SHA256: want.SHA256, ReceivedAt: got[0].ReceivedAt,
+	}}
+	if d := cmp.Diff(stored, told); d != "" {
+		t.Fatalf("OnStored (-want +got):\n%s", d)
+	}
+	if d := cmp.Diff(stored, l.c.Stored()); d != "" {
+		t.Fatalf("Stored (-want +got):\n%s", d)
 	}
 	if a.field(t, "MiningId") != "mining-2" || got[0].ReceivedAt.IsZero() {
 		t.Fatalf("reply %s, received %v", a.body, got[0].ReceivedAt)

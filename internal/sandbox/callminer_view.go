@@ -1,22 +1,18 @@
 package sandbox
 
 import (
+	"cmp"
 	"iter"
 	"slices"
+	"strings"
 )
 
 // Summary counts everything since the start.
 type Summary struct {
-	Contacts      map[ContactState]int64      `json:"contacts"`
-	Sessions      map[SessionState]int64      `json:"sessions"`
-	SecondPosts   int64                       `json:"second_posts"` // media posted again to a session: client errors
-	Requests      int64                       `json:"requests"`
-	InFlight      int64                       `json:"in_flight"`
-	Routes        map[string]map[string]int64 `json:"routes"` // route -> status ("none": dropped) -> ended requests
-	Bytes         int64                       `json:"bytes"`  // of request bodies
-	RateLimited   int64                       `json:"rate_limited"`
-	PeakPerMinute int                         `json:"peak_per_minute"`
-	FaultsApplied int64                       `json:"faults_applied"`
+	Contacts    map[ContactState]int64 `json:"contacts"`
+	Sessions    map[SessionState]int64 `json:"sessions"`
+	SecondPosts int64                  `json:"second_posts"` // media posted again to a session: client errors
+	Counters
 }
 
 // Contacts returns all contacts in the order they arrived.
@@ -48,7 +44,7 @@ func (c *CallMiner) Requests() []Request { return c.bench.requests.recent() }
 
 // Summary returns the counters.
 func (c *CallMiner) Summary() Summary {
-	s := Summary{Contacts: map[ContactState]int64{}, Sessions: map[SessionState]int64{}}
+	s := Summary{Contacts: map[ContactState]int64{}, Sessions: map[SessionState]int64{}, Counters: c.Counters()}
 	c.mu.Lock()
 	for _, contact := range c.contacts {
 		s.Contacts[contact.State]++
@@ -58,10 +54,40 @@ func (c *CallMiner) Summary() Summary {
 	}
 	s.SecondPosts = c.secondPost
 	c.mu.Unlock()
-	c.bench.requests.count(&s)
-	s.PeakPerMinute, s.RateLimited = c.rate.figures()
-	s.FaultsApplied = c.bench.faults.total()
 	return s
+}
+
+// Counters returns the counters that every vendor has.
+func (c *CallMiner) Counters() Counters { return c.bench.counters() }
+
+// Stored returns the contacts as every vendor's recordings are shown.
+func (c *CallMiner) Stored() []Stored {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := make([]Stored, len(c.contacts))
+	for i, contact := range c.contacts {
+		out[i] = contact.stored()
+	}
+	return out
+}
+
+func (c *Contact) stored() Stored {
+	return Stored{
+		Key: c.CorrelationID, ID: c.MiningID, Effect: c.State == Published, State: string(c.State), Reason: c.Reason,
+		Bytes: c.Bytes, SHA256: c.SHA256, ReceivedAt: c.ReceivedAt,
+	}
+}
+
+// Settings are the lines of a destination that reaches this fake.
+func (c *CallMiner) Settings(base, secret string) []string {
+	return []string{
+		`type = "callminer"`,
+		`base_url = "` + base + strings.TrimSuffix(c.o.BasePath, "/") + `"`,
+		`token_url = "` + base + `/connect/token"`,
+		`client_id = "` + cmp.Or(c.o.ClientID, "any") + `"`,
+		`client_secret = "` + secret + `"`,
+		`source_id = "Rehearsal"`,
+	}
 }
 
 // lists are the line-per-object lists of the view.

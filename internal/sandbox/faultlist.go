@@ -14,6 +14,8 @@ type FaultState struct {
 
 // faultList holds the faults that are switched on, in order.
 type faultList struct {
+	routes []string // the vendor's
+
 	mu      sync.Mutex
 	list    []FaultState
 	applied int64 // by all lists there ever were
@@ -24,7 +26,7 @@ type faultList struct {
 func (l *faultList) set(faults []Fault) error {
 	list := make([]FaultState, len(faults))
 	for i, f := range faults {
-		if err := f.Validate(); err != nil {
+		if err := f.validate(l.routes); err != nil {
 			return fmt.Errorf("fault %d: %w", i+1, err)
 		}
 		list[i].Fault = f

@@ -73,8 +73,11 @@ const (
 	RouteToken    = "token"
 	RouteConfig   = "config"   // list of metadata columns
 	RouteSession  = "session"  // both ways to open a session
+	RouteDeclare  = "declare"  // step 1 of a vendor that has no sessions
 	RouteMedia    = "media"    // the bytes
 	RouteMetadata = "metadata" // later change of metadata
+	RouteStatus   = "status"   // what became of one recording
+	RouteList     = "list"     // what the vendor holds
 )
 
 // Fault is one switched-on misbehaviour. It meets only requests that would
@@ -84,7 +87,8 @@ type Fault struct {
 	Kind Kind `json:"kind"`
 	// Route the fault is for; "" is every route.
 	Route string `json:"route,omitempty"`
-	// CorrelationID limits the fault to one contact; "" is any.
+	// CorrelationID limits the fault to one recording, by the client's key of
+	// it (CallMiner's CorrelationId, a file name, ...); "" is any.
 	CorrelationID string `json:"correlation_id,omitempty"`
 
 	// Of the requests that match, Skip pass first; of the rest only every
@@ -136,11 +140,11 @@ func (k Kind) bound() []string {
 	case StatusLate, ShortLength:
 		return []string{RouteMedia}
 	case CorrelationOther:
-		return []string{RouteSession}
+		return []string{RouteSession, RouteDeclare}
 	case IDOther, IDHuge, IDPath, IDCRLF:
-		return []string{RouteSession, RouteMedia}
+		return []string{RouteSession, RouteDeclare, RouteMedia}
 	case ExpireToken:
-		return []string{RouteConfig, RouteSession, RouteMedia, RouteMetadata}
+		return []string{RouteConfig, RouteSession, RouteDeclare, RouteMedia, RouteMetadata, RouteStatus, RouteList}
 	}
 	return nil
 }
@@ -161,18 +165,19 @@ func (k Kind) answersStatus() bool {
 	return k == Early || k == Status || k == StatusStored || k == StatusLate
 }
 
-// Validate reports everything that is wrong with the fault.
-func (f Fault) Validate() error {
+// validate reports everything that is wrong with the fault at a vendor that
+// has the given routes.
+func (f Fault) validate(routes []string) error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if !f.Kind.known() {
 		bad("kind %q is not one of the fault kinds", f.Kind)
 	}
-	routes := []string{RouteToken, RouteConfig, RouteSession, RouteMedia, RouteMetadata}
 	if f.Route != "" && !slices.Contains(routes, f.Route) {
 		bad("route %q is not one of %s", f.Route, strings.Join(routes, ", "))
 	}
 	if b := f.Kind.bound(); b != nil && !slices.Contains(b, f.Route) {
+		b = slices.DeleteFunc(b, func(route string) bool { return !slices.Contains(routes, route) })
 		bad("kind %q needs route %s", f.Kind, strings.Join(b, " or "))
 	}
 	if f.Kind.answersStatus() && (f.Status < 200 || f.Status > 599) {

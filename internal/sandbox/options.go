@@ -38,7 +38,7 @@ type Options struct {
 	// Unknowns choose between behaviours that no public document settles.
 	Unknowns Unknowns
 
-	// Faults are switched on from the start. NewCallMiner panics on a fault
+	// Faults are switched on from the start. The constructor panics on a fault
 	// that SetFaults would refuse.
 	Faults []Fault
 
@@ -49,9 +49,10 @@ type Options struct {
 	RequestLog int
 	// Log gets one line per event, without metadata values; nil is silent.
 	Log *slog.Logger
-	// OnContact is called with every new contact, and again when one becomes
-	// corrupt. It may be called by several goroutines at once.
-	OnContact func(Contact)
+	// OnStored is called with every recording that arrived whole, and again
+	// when what became of it changes. It may be called by several goroutines
+	// at once.
+	OnStored func(Stored)
 }
 
 // Unknowns are the questions CallMiner's guide leaves open. The zero value is

@@ -86,8 +86,8 @@ func (l *requestLog) recent() []Request {
 	return append(out, l.ring[:oldest]...)
 }
 
-// count copies the counters into a summary.
-func (l *requestLog) count(s *Summary) {
+// count copies the counters of requests.
+func (l *requestLog) count(s *Counters) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s.Requests, s.InFlight, s.Bytes = l.total, l.inFlight, l.bytes

@@ -13,7 +13,7 @@ const viewPrefix = "/_sandbox/"
 
 // newView serves the lists (one JSON object per line), the summary and the
 // fault switches of a fake vendor.
-func newView(b *bench, lists map[string]iter.Seq[any], summary func() Summary) http.Handler {
+func newView(b *bench, lists map[string]iter.Seq[any], summary func() any) http.Handler {
 	mux := http.NewServeMux()
 	for name, list := range lists {
 		mux.HandleFunc("GET "+viewPrefix+name, func(w http.ResponseWriter, _ *http.Request) {
