@@ -38,7 +38,7 @@ func (pl *pool) attempt(soft, ctx context.Context, claimed ledger.Delivery) {
 		}
 	})()
 	receipt, err := pl.send(sendCtx, senders.Attempt{
-		Item: item(d, rec), Number: d.Attempts + 1, IDs: d.IDs, Own: d.Own,
+		Item: item(d, rec), Number: d.Attempts + 1, Began: began(d), IDs: d.IDs, Own: d.Own,
 		Open: func() (senders.Media, error) { return pl.open(rec) },
 	}, j)
 	if err == nil {

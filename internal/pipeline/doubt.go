@@ -28,6 +28,9 @@ func (pl *pool) settleDoubt(ctx context.Context, claimed ledger.Delivery) {
 		log.Error("record the settling of a doubt", "error", err)
 		return
 	}
+	if step.Class == classDuplicate {
+		log.Error("the vendor holds this recording more than once", "class", step.Class, "why", step.Text)
+	}
 	log.Info("doubt: "+string(step.To), "class", step.Class, "next_attempt", step.NextAttempt)
 	if step.To == ledger.Accepted {
 		pl.p.wakeSources(pl.sources)
@@ -44,7 +47,10 @@ func (pl *pool) doubtStep(ctx context.Context, d ledger.Delivery, rec ledger.Rec
 			Text: "the answer was lost and on_doubt = \"hold\"; look it up at the vendor, then `ingestd retry` sends it again"}
 	}
 	if asker, ok := pl.dest.Sender.(senders.Reconciler); ok {
-		v, err := asker.Reconcile(ctx, senders.Attempt{Item: item(d, rec), Number: d.Attempts, IDs: d.IDs, Own: d.Own})
+		v, err := asker.Reconcile(ctx, senders.Attempt{Item: item(d, rec), Number: d.Attempts, Began: began(d), IDs: d.IDs, Own: d.Own})
+		if err == nil && v.Outcome == senders.Present && v.Duplicates > 0 {
+			return ledger.Step{To: ledger.Accepted, Class: classDuplicate, Text: v.Text, IDs: v.IDs}
+		}
 		if err == nil && v.Outcome == senders.Present {
 			return ledger.Step{To: ledger.Accepted, Class: "present", Text: v.Text, IDs: v.IDs}
 		}
@@ -75,7 +81,20 @@ func (pl *pool) doubtStep(ctx context.Context, d ledger.Delivery, rec ledger.Rec
 		Text: "sent again because on_doubt = \"resend\"; the vendor may now hold it twice", NextAttempt: now}
 }
 
-const reasonAbsent = "absent_once"
+const (
+	reasonAbsent   = "absent_once"
+	classDuplicate = "duplicate_detected"
+)
+
+// began is a time before which no request of the delivery was made. A
+// person's retry forgets the first attempt: that what was sent before it may
+// be there too was that person's decision.
+func began(d ledger.Delivery) time.Time {
+	if d.FirstAttempt.IsZero() {
+		return d.Created
+	}
+	return d.FirstAttempt
+}
 
 func (pl *pool) afterAbsent() ledger.State {
 	if pl.dest.Sender.Traits().ReuseDeclared {

@@ -2,10 +2,12 @@ package pipeline_test
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"ingestd/internal/ledger"
 	"ingestd/internal/pipeline"
 	"ingestd/internal/senders"
 )
@@ -14,12 +16,14 @@ import (
 type asked struct {
 	*vendor
 	answer func(time.Time) senders.Outcome
+	copies int // beyond the one that is present
 	times  []time.Time
+	began  []time.Time
 }
 
-func (a *asked) Reconcile(context.Context, senders.Attempt) (senders.Verdict, error) {
-	a.times = append(a.times, time.Now())
-	return senders.Verdict{Outcome: a.answer(time.Now()), Text: "told by the test"}, nil
+func (a *asked) Reconcile(_ context.Context, at senders.Attempt) (senders.Verdict, error) {
+	a.times, a.began = append(a.times, time.Now()), append(a.began, at.Began)
+	return senders.Verdict{Outcome: a.answer(time.Now()), Duplicates: a.copies, Text: "told by the test"}, nil
 }
 
 // apart: after "absent" the next question comes when that answer has stood
@@ -126,3 +130,51 @@ func TestDoubt(t *testing.T) {
 		})
 	}
 }
+
+// A vendor's list is searched from the first request on, also after a resend:
+// both uploads may be there, and both must be found.
+func TestDoubtKnowsWhenItBegan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := &vendor{traits: senders.Traits{}}
+		v.script = func(n int, a senders.Attempt, j senders.Journal) (senders.Receipt, error) {
+			if _, err := deliver(a, oneStep{j}); err != nil {
+				return senders.Receipt{}, err
+			}
+			return senders.Receipt{}, &senders.Error{Class: senders.InDoubt, Code: "no_answer", Text: "lost"}
+		}
+		a := &asked{vendor: v, copies: 1}
+		a.answer = func(time.Time) senders.Outcome {
+			if len(v.sent()) < 2 {
+				return senders.Absent
+			}
+			return senders.Present
+		}
+		r := newRig(t, v, func(o *pipeline.Options) { o.Destinations[0].Sender = a })
+		r.drop("drop", "c", 1, meta("1"))
+		r.start()
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if got := r.state("c.wav"); got != "accepted" || len(v.sent()) != 2 {
+			t.Fatalf("%s after %d attempts", got, len(v.sent()))
+		}
+		first := v.sent()[0].at
+		for i, began := range a.began {
+			if began.After(first) || first.Sub(began) > time.Second {
+				t.Errorf("question %d: began %s, the first attempt was made at %s", i+1, began, first)
+			}
+		}
+		shown, err := r.led.Reader().Show(t.Context(), "c.wav")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(shown[0].History, func(e ledger.Event) bool { return e.Class != nil && *e.Class == "duplicate_detected" }) {
+			t.Error("the history does not say duplicate_detected")
+		}
+		r.end()
+	})
+}
+
+// oneStep is the journal of a vendor without a step 1.
+type oneStep struct{ senders.Journal }
+
+func (oneStep) Declaring() error { return nil }

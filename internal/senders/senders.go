@@ -12,6 +12,7 @@ package senders
 import (
 	"context"
 	"io"
+	"time"
 
 	"ingestd/internal/call"
 )
@@ -79,8 +80,11 @@ type Traits struct {
 // Attempt is one try to deliver one recording.
 type Attempt struct {
 	call.Item
-	Number int               // from 1
-	IDs    map[string]string // vendor ids journalled by earlier steps, snake_case
+	Number int // from 1
+	// Began: no request of this delivery was made earlier, by this machine's
+	// clock. A vendor's list is searched from here.
+	Began time.Time
+	IDs   map[string]string // vendor ids journalled by earlier steps, snake_case
 	// Own: an earlier attempt of this delivery reached committing, so a
 	// duplicate answer means our own recording.
 	Own bool
@@ -137,6 +141,9 @@ type Verdict struct {
 	Outcome Outcome
 	IDs     map[string]string
 	Text    string
+	// Duplicates counts what the vendor holds beyond the one that Present
+	// names: the pipeline raises the alarm duplicate_detected.
+	Duplicates int
 }
 
 // Outcome of asking.
