@@ -22,7 +22,7 @@ const ReadLimit = 1 << 20
 //
 // Duration 0 with Exact false means that the length is not known.
 type Info struct {
-	Container  string        // wav w64 mp3 aac ogg flac amr m4a mp4 mov 3gp wma wmv
+	Container  string        // zip and tar only beside an Archive error; wav w64 mp3 aac ogg flac amr m4a mp4 mov 3gp wma wmv
 	Codec      string        // pcm_s16le pcm_mulaw gsm_ms opus mp3 ...; wav_0x1234 or unknown for one without a name here
 	SampleRate int           // Hz
 	Channels   int           // 1 = mono
@@ -105,7 +105,7 @@ func (s *source) probe() (Info, *Error) {
 		}
 	}
 	if bad := s.foreign(); bad != nil {
-		return Info{}, bad
+		return s.archive(bad)
 	}
 	// MP3 and AAC, also when they begin after a few other bytes, as in a stream cut by a recorder.
 	if in, bad := probeMPEG(s); bad != errNotMine {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,10 +28,10 @@ var errChanged = errors.New("file changed while it was read")
 func (f *feed) admit(ctx context.Context, r ledger.Recording, file *os.File, entry watcher.Entry) (ledger.Decision, error) {
 	info, err := media.Probe(file, entry.Identity.Size)
 	var bad *media.Error
-	if errors.As(err, &bad) {
+	if errors.As(err, &bad) && !(media.IsArchive(info.Container) && f.takesArchives()) {
 		return quarantine(bad.Code, bad.Text), nil
 	}
-	if err != nil {
+	if err != nil && bad == nil {
 		return ledger.Decision{}, fmt.Errorf("probe: %w", err)
 	}
 	env := mapping.Env{Docs: map[string]map[string]any{}, File: fileFacts(r.Path, entry), Audio: audioFacts(info)}
@@ -88,11 +89,32 @@ func (f *feed) pairAndMap(ctx context.Context, r ledger.Recording, env *mapping.
 	return d, nil
 }
 
+// takesArchives tells whether a destination of the source takes archives of
+// chats; without one they are quarantined as no audio.
+func (f *feed) takesArchives() bool {
+	return slices.ContainsFunc(f.src.Destinations, func(name string) bool {
+		return f.p.pools[name].dest.Sender.Traits().Archives
+	})
+}
+
+// refusesArchive is an error for an archive on its way to a destination that
+// takes audio only, while another one of its source takes it.
+func (pl *pool) refusesArchive(item call.Item) error {
+	if !media.IsArchive(item.Audio.Container) || pl.dest.Sender.Traits().Archives {
+		return nil
+	}
+	return &senders.Error{Class: senders.Rejected, Code: media.Archive, Text: "the file is an archive, which this destination does not take; unpack it before it is dropped, or exclude it from the source"}
+}
+
 // plan asks the destination's sender whether it would take the recording. A
 // refusal is recorded as the delivery's state before a byte is sent.
 func (f *feed) plan(destination string, item call.Item) ledger.NewDelivery {
 	n := ledger.NewDelivery{Destination: destination, IdemKey: item.Delivery.IdemKey, State: ledger.Planned}
-	_, err := f.p.pools[destination].dest.Sender.Plan(item)
+	pl := f.p.pools[destination]
+	err := pl.refusesArchive(item)
+	if err == nil {
+		_, err = pl.dest.Sender.Plan(item)
+	}
 	var refused *senders.Error
 	switch {
 	case err == nil:

@@ -70,6 +70,9 @@ func (pl *pool) send(ctx context.Context, a senders.Attempt, j *journal) (r send
 			}
 		}
 	}()
+	if err := pl.refusesArchive(a.Item); err != nil {
+		return r, err
+	}
 	return pl.dest.Sender.Send(ctx, a, j)
 }
 

@@ -46,6 +46,8 @@ func (pl *pool) doubtStep(ctx context.Context, d ledger.Delivery, rec ledger.Rec
 		return ledger.Step{To: ledger.Held, Class: "doubt_hold", Reason: "in_doubt",
 			Text: "the answer was lost and on_doubt = \"hold\"; look it up at the vendor, then `ingestd retry` sends it again"}
 	}
+	traits := pl.dest.Sender.Traits()
+	safe := traits.ResendSafe && !now.Before(settled)
 	if asker, ok := pl.dest.Sender.(senders.Reconciler); ok {
 		v, err := asker.Reconcile(ctx, senders.Attempt{Item: item(d, rec), Number: d.Attempts, Began: began(d), IDs: d.IDs, Own: d.Own})
 		if err == nil && v.Outcome == senders.Present && v.Duplicates > 0 {
@@ -54,17 +56,12 @@ func (pl *pool) doubtStep(ctx context.Context, d ledger.Delivery, rec ledger.Rec
 		if err == nil && v.Outcome == senders.Present {
 			return ledger.Step{To: ledger.Accepted, Class: "present", Text: v.Text, IDs: v.IDs}
 		}
-		absent := err == nil && v.Outcome == senders.Absent
-		if absent && d.Reason == reasonAbsent {
-			return ledger.Step{To: pl.afterAbsent(), Class: "absent", Reason: reasonAbsent, Text: v.Text, NextAttempt: now}
+		// A vendor whose refusal of a second upload settles the doubt need not
+		// be asked for ever.
+		if !safe {
+			return pl.notPresent(d, v, err == nil && v.Outcome == senders.Absent)
 		}
-		if absent {
-			// The next question comes when this answer has stood long enough.
-			return ledger.Step{To: ledger.InDoubt, Class: "asked", Reason: reasonAbsent, Text: v.Text, NextAttempt: now.Add(pl.dest.DoubtSettle)}
-		}
-		return ledger.Step{To: ledger.InDoubt, Class: "asked", Reason: d.Reason, Text: v.Text, NextAttempt: now.Add(askAgain)}
 	}
-	traits := pl.dest.Sender.Traits()
 	if !traits.ResendSafe && pl.dest.OnDoubt != senders.OnDoubtResend {
 		return ledger.Step{To: ledger.Held, Class: "no_way_to_ask", Reason: "in_doubt",
 			Text: "the answer was lost and this vendor cannot be asked; look it up at the vendor, then `ingestd retry` sends it again"}
@@ -75,7 +72,7 @@ func (pl *pool) doubtStep(ctx context.Context, d ledger.Delivery, rec ledger.Rec
 	}
 	if traits.ResendSafe {
 		return ledger.Step{To: ledger.Planned, Class: "resend_safe", Reason: "resend",
-			Text: "sent again under the same key: the vendor publishes a key once", NextAttempt: now}
+			Text: "sent again under the same key: the vendor counts a key once", NextAttempt: now}
 	}
 	return ledger.Step{To: ledger.Planned, Class: "resend_ordered", Reason: "possible_duplicate",
 		Text: "sent again because on_doubt = \"resend\"; the vendor may now hold it twice", NextAttempt: now}
@@ -94,6 +91,20 @@ func began(d ledger.Delivery) time.Time {
 		return d.Created
 	}
 	return d.FirstAttempt
+}
+
+// notPresent waits until "absent" has stood for doubt_settle, or asks on.
+func (pl *pool) notPresent(d ledger.Delivery, v senders.Verdict, absent bool) ledger.Step {
+	now := pl.p.now()
+	switch {
+	case absent && d.Reason == reasonAbsent:
+		return ledger.Step{To: pl.afterAbsent(), Class: "absent", Reason: reasonAbsent, Text: v.Text, NextAttempt: now}
+	case absent:
+		// The next question comes when this answer has stood long enough.
+		return ledger.Step{To: ledger.InDoubt, Class: "asked", Reason: reasonAbsent, Text: v.Text, NextAttempt: now.Add(pl.dest.DoubtSettle)}
+	default:
+		return ledger.Step{To: ledger.InDoubt, Class: "asked", Reason: d.Reason, Text: v.Text, NextAttempt: now.Add(askAgain)}
+	}
 }
 
 func (pl *pool) afterAbsent() ledger.State {

@@ -96,6 +96,15 @@ func TestDoubt(t *testing.T) {
 		{"unknown for hours", senders.OnDoubtAuto, false, func(time.Time) func(time.Time) senders.Outcome {
 			return func(time.Time) senders.Outcome { return senders.Unknown }
 		}, 5 * time.Hour, "in_doubt(no_answer)", 1},
+		{"unknown, and resend is safe: sent again after the settle time", senders.OnDoubtAuto, true, func(time.Time) func(time.Time) senders.Outcome {
+			return func(time.Time) senders.Outcome { return senders.Unknown }
+		}, 12 * time.Minute, "accepted", 2},
+		{"unknown, and resend is safe, but not before the settle time", senders.OnDoubtAuto, true, func(time.Time) func(time.Time) senders.Outcome {
+			return func(time.Time) senders.Outcome { return senders.Unknown }
+		}, 9 * time.Minute, "in_doubt(no_answer)", 1},
+		{"present, although resend is safe", senders.OnDoubtAuto, true, func(time.Time) func(time.Time) senders.Outcome {
+			return func(time.Time) senders.Outcome { return senders.Present }
+		}, time.Minute, "accepted", 1},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

@@ -75,6 +75,8 @@ type Traits struct {
 	// ResendSafe: the vendor takes a second complete upload under the same
 	// key without a second effect, so a doubt is settled by sending again.
 	ResendSafe bool
+	// Archives: the vendor takes zip and tar archives of chats beside audio.
+	Archives bool
 }
 
 // Attempt is one try to deliver one recording.
