@@ -166,9 +166,9 @@ func (pl *pool) accept(ctx context.Context, j *journal, r senders.Receipt) {
 // record writes the end of an attempt, for as long as it takes: what the
 // vendor answered is known only here. It gives up when the ledger is fenced,
 // when the row is not ours any more, or when the program is cut.
-func (pl *pool) record(ctx context.Context, j *journal, s ledger.Step) error {
+func (pl *pool) record(ctx context.Context, j *journal, steps ...ledger.Step) error {
 	for {
-		err := j.finish(s)
+		err := j.finish(steps...)
 		if err == nil || ctx.Err() != nil || errors.Is(err, ledger.ErrFenced) || errors.Is(err, ledger.ErrStale) || errors.Is(err, ledger.ErrMove) {
 			return err
 		}
@@ -194,8 +194,9 @@ func (pl *pool) fail(ctx context.Context, j *journal, d ledger.Delivery, e *send
 	if until.IsZero() && e.HTTPStatus != 0 {
 		pl.trouble.clear() // the vendor answers; it is this delivery that fails
 	}
-	step := pl.next(j, d, e, until)
-	err := pl.record(ctx, j, step)
+	steps := pl.next(j, d, e, until)
+	step := steps[len(steps)-1]
+	err := pl.record(ctx, j, steps...)
 	switch {
 	case errors.Is(err, ledger.ErrFenced):
 		return
@@ -217,9 +218,10 @@ func (pl *pool) fail(ctx context.Context, j *journal, d ledger.Delivery, e *send
 }
 
 // next is the table of docs/states.md: class and progress in, state out.
-func (pl *pool) next(j *journal, d ledger.Delivery, e *senders.Error, paused time.Time) ledger.Step {
+// Giving up is a step of its own, so that the history keeps the last failure.
+func (pl *pool) next(j *journal, d ledger.Delivery, e *senders.Error, paused time.Time) []ledger.Step {
 	now := pl.p.now()
-	s := ledger.Step{Class: string(e.Class), HTTPStatus: e.HTTPStatus, Reason: e.Code, Text: e.Text, Bytes: e.Bytes}
+	s := ledger.Step{Class: string(e.Class), HTTPStatus: e.HTTPStatus, Reason: e.Code, Text: e.Text, Bytes: e.Bytes, IDs: e.IDs}
 	switch e.Class {
 	case senders.Rejected:
 		s.To = ledger.Rejected
@@ -228,23 +230,25 @@ func (pl *pool) next(j *journal, d ledger.Delivery, e *senders.Error, paused tim
 	case senders.InDoubt:
 		if j.passedGate() {
 			s.To, s.NextAttempt = ledger.InDoubt, now
-			return s
+			break
 		}
 		s.To, s.Reason = ledger.Held, "declare_in_doubt"
 	default:
-		s.To = pl.again(j)
+		if s.To = pl.again(j); e.IDs != nil {
+			s.To = ledger.Planned
+		}
 		if free := e.Class == senders.NotSent || e.Class == senders.Auth || e.Class == senders.RateLimited; free {
 			s.Unburn = j.begun()
 			s.NextAttempt = paused
-			return s
+			break
 		}
 		s.NextAttempt = now.Add(max(pl.dest.Retry.Delay(d.Attempts+1, pl.p.opt.Random), e.RetryAfter))
 		if giveUp := time.Duration(pl.dest.Retry.GiveUp); !d.FirstAttempt.IsZero() && now.Sub(d.FirstAttempt) > giveUp {
-			s.To, s.Reason = ledger.Held, "gave_up"
-			s.Text = fmt.Sprintf("tried for %s without success, last: %s; `ingestd retry` tries again", giveUp, e.Text)
+			return []ledger.Step{s, {To: ledger.Held, Class: s.Class, HTTPStatus: s.HTTPStatus, Reason: "gave_up",
+				Text: fmt.Sprintf("tried for %s without success, last: %s; `ingestd retry` tries again", giveUp, e.Text)}}
 		}
 	}
-	return s
+	return []ledger.Step{s}
 }
 
 // again is the state from which a delivery is tried again. Where a step-1 id

@@ -2,6 +2,8 @@ package pipeline
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"ingestd/internal/ledger"
@@ -48,19 +50,16 @@ func (pl *pool) doubtStep(ctx context.Context, d ledger.Delivery, rec ledger.Rec
 	}
 	traits := pl.dest.Sender.Traits()
 	safe := traits.ResendSafe && !now.Before(settled)
+	var forget map[string]string
 	if asker, ok := pl.dest.Sender.(senders.Reconciler); ok {
-		v, err := asker.Reconcile(ctx, senders.Attempt{Item: item(d, rec), Number: d.Attempts, Began: began(d), IDs: d.IDs, Own: d.Own})
-		if err == nil && v.Outcome == senders.Present && v.Duplicates > 0 {
-			return ledger.Step{To: ledger.Accepted, Class: classDuplicate, Text: v.Text, IDs: v.IDs}
-		}
-		if err == nil && v.Outcome == senders.Present {
-			return ledger.Step{To: ledger.Accepted, Class: "present", Text: v.Text, IDs: v.IDs}
-		}
+		step, hopeless := pl.ask(ctx, asker, d, rec)
 		// A vendor whose refusal of a second upload settles the doubt need not
 		// be asked for ever.
-		if !safe {
-			return pl.notPresent(d, v, err == nil && v.Outcome == senders.Absent)
+		resend := hopeless && pl.dest.OnDoubt == senders.OnDoubtResend || safe && (hopeless || step.To == ledger.InDoubt)
+		if !resend {
+			return step
 		}
+		forget = step.IDs
 	}
 	if !traits.ResendSafe && pl.dest.OnDoubt != senders.OnDoubtResend {
 		return ledger.Step{To: ledger.Held, Class: "no_way_to_ask", Reason: "in_doubt",
@@ -71,10 +70,10 @@ func (pl *pool) doubtStep(ctx context.Context, d ledger.Delivery, rec ledger.Rec
 			Text: "waiting for the vendor to settle before the recording is sent again under the same key", NextAttempt: settled}
 	}
 	if traits.ResendSafe {
-		return ledger.Step{To: ledger.Planned, Class: "resend_safe", Reason: "resend",
+		return ledger.Step{To: ledger.Planned, Class: "resend_safe", Reason: "resend", IDs: forget,
 			Text: "sent again under the same key: the vendor counts a key once", NextAttempt: now}
 	}
-	return ledger.Step{To: ledger.Planned, Class: "resend_ordered", Reason: "possible_duplicate",
+	return ledger.Step{To: ledger.Planned, Class: "resend_ordered", Reason: "possible_duplicate", IDs: forget,
 		Text: "sent again because on_doubt = \"resend\"; the vendor may now hold it twice", NextAttempt: now}
 }
 
@@ -93,18 +92,55 @@ func began(d ledger.Delivery) time.Time {
 	return d.FirstAttempt
 }
 
-// notPresent waits until "absent" has stood for doubt_settle, or asks on.
-func (pl *pool) notPresent(d ledger.Delivery, v senders.Verdict, absent bool) ledger.Step {
+// ask puts one question to the vendor. hopeless is true when its answer is that
+// it can never be known: then only a person can decide, or the operator did
+// with on_doubt.
+func (pl *pool) ask(ctx context.Context, asker senders.Reconciler, d ledger.Delivery, rec ledger.Recording) (step ledger.Step, hopeless bool) {
+	v, err := asker.Reconcile(ctx, senders.Attempt{Item: item(d, rec), Number: d.Attempts, Began: began(d), IDs: d.IDs, Own: d.Own})
 	now := pl.p.now()
-	switch {
-	case absent && d.Reason == reasonAbsent:
-		return ledger.Step{To: pl.afterAbsent(), Class: "absent", Reason: reasonAbsent, Text: v.Text, NextAttempt: now}
-	case absent:
-		// The next question comes when this answer has stood long enough.
-		return ledger.Step{To: ledger.InDoubt, Class: "asked", Reason: reasonAbsent, Text: v.Text, NextAttempt: now.Add(pl.dest.DoubtSettle)}
-	default:
-		return ledger.Step{To: ledger.InDoubt, Class: "asked", Reason: d.Reason, Text: v.Text, NextAttempt: now.Add(askAgain)}
+	if err != nil {
+		return pl.unanswered(d, err)
 	}
+	pl.trouble.clear()
+	switch {
+	case v.Outcome == senders.Present && v.Duplicates > 0:
+		return ledger.Step{To: ledger.Accepted, Class: classDuplicate, Text: v.Text, IDs: v.IDs}, false
+	case v.Outcome == senders.Present:
+		return ledger.Step{To: ledger.Accepted, Class: "present", Text: v.Text, IDs: v.IDs}, false
+	case v.Outcome == senders.Void:
+		return ledger.Step{To: ledger.Planned, Class: "void", Reason: "void", Text: v.Text, IDs: v.IDs, NextAttempt: now}, false
+	case v.Outcome == senders.Absent && d.Reason == reasonAbsent:
+		step = ledger.Step{To: pl.afterAbsent(), Class: "absent", Reason: reasonAbsent, Text: v.Text, IDs: v.IDs, NextAttempt: now}
+		if giveUp := time.Duration(pl.dest.Retry.GiveUp); !d.FirstAttempt.IsZero() && now.Sub(d.FirstAttempt) > giveUp {
+			step.To, step.Reason = ledger.Held, "gave_up"
+			step.Text = fmt.Sprintf("sent for %s, and the vendor says each time that it is not there; `ingestd retry` tries again", giveUp)
+		}
+		return step, false
+	case v.Outcome == senders.Absent:
+		// The next question comes when this answer has stood long enough.
+		return ledger.Step{To: ledger.InDoubt, Class: "asked", Reason: reasonAbsent, Text: v.Text, IDs: v.IDs, NextAttempt: now.Add(pl.dest.DoubtSettle)}, false
+	}
+	return ledger.Step{To: ledger.InDoubt, Class: "asked", Reason: d.Reason, Text: v.Text, IDs: v.IDs, NextAttempt: now.Add(askAgain)}, false
+}
+
+// unanswered is a question that got no verdict. What concerns the whole
+// destination pauses it, as in any attempt.
+func (pl *pool) unanswered(d ledger.Delivery, err error) (step ledger.Step, hopeless bool) {
+	now := pl.p.now()
+	step = ledger.Step{To: ledger.InDoubt, Class: "asked", Reason: d.Reason, NextAttempt: now.Add(askAgain)}
+	var e *senders.Error
+	if !errors.As(err, &e) {
+		return step, false
+	}
+	step.HTTPStatus, step.Text = e.HTTPStatus, e.Text
+	if e.Class == senders.Held {
+		step.To, step.Class, step.Reason, step.IDs = ledger.Held, string(e.Class), e.Code, e.IDs
+		return step, true
+	}
+	if until := pl.pauseFor(e); until.After(step.NextAttempt) {
+		step.NextAttempt = until
+	}
+	return step, false
 }
 
 func (pl *pool) afterAbsent() ledger.State {

@@ -86,12 +86,12 @@ func (j *journal) Committing() error {
 }
 
 // finish records the end of the attempt; nothing may follow it.
-func (j *journal) finish(s ledger.Step) error {
+func (j *journal) finish(steps ...ledger.Step) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	started := j.started
 	j.started = true // the last step never begins an attempt
-	err := j.move(s)
+	err := j.move(steps...)
 	j.started, j.ended = started, err == nil
 	return err
 }

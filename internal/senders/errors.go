@@ -45,7 +45,15 @@ type Error struct {
 	RetryAfter time.Duration // 0: the vendor asked for nothing
 	Bytes      int64         // request body bytes handed to the transport
 	Err        error         // cause; may be nil
+	// IDs, when set, says that the step-1 ids are void: these changes of the
+	// vendor ids are stored ("" deletes a name), and the next attempt begins
+	// with step 1.
+	IDs map[string]string
 }
+
+// CodeOrphanDeclare is the code of a step 1 that may have had an effect which
+// nobody will use, because its answer was lost. The ledger counts them.
+const CodeOrphanDeclare = "orphan_declare"
 
 func (e *Error) Error() string {
 	s := e.Code + ": " + e.Text

@@ -38,13 +38,16 @@ type Sender interface {
 }
 
 // Reconciler is implemented by senders whose vendor can be asked what became
-// of a delivery after a lost answer.
+// of a delivery after a lost answer. An *Error of class Held says that asking
+// again cannot help; any other leaves the doubt as it is.
 type Reconciler interface {
 	Reconcile(context.Context, Attempt) (Verdict, error)
 }
 
 // Confirmer is implemented by senders whose vendor tells later that an
-// accepted recording was processed.
+// accepted recording was processed: Present when it was, Unknown while it is
+// not yet, Void when it never will be. An *Error of class Held says that
+// asking again cannot help. Nothing of it ever leads to another upload.
 type Confirmer interface {
 	Confirm(context.Context, Attempt) (Verdict, error)
 }
@@ -67,7 +70,8 @@ type Traits struct {
 	// TwoStep: a declare precedes the media.
 	TwoStep bool
 	// ReuseDeclared: a step-1 id may be used again after a send that was cut
-	// short. False sends the delivery back to planned and repeats step 1.
+	// short, until an Error.IDs or a Void says otherwise. False sends the
+	// delivery back to planned and repeats step 1.
 	ReuseDeclared bool
 	// DeclareOnce: a declare whose answer was lost must not simply be
 	// repeated, because the first may have had an effect.
@@ -141,7 +145,7 @@ type PlannedRequest struct {
 // Verdict of a vendor that was asked about a doubt.
 type Verdict struct {
 	Outcome Outcome
-	IDs     map[string]string
+	IDs     map[string]string // changes of the vendor ids; "" deletes a name
 	Text    string
 	// Duplicates counts what the vendor holds beyond the one that Present
 	// names: the pipeline raises the alarm duplicate_detected.
@@ -159,4 +163,7 @@ const (
 	// Absent: the vendor says it does not. The pipeline believes it only
 	// when it stands for doubt_settle.
 	Absent
+	// Void: the vendor says that what was sent under the step-1 ids came to
+	// nothing and never will. Step 1 is repeated at once.
+	Void
 )
