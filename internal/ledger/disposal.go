@@ -46,6 +46,7 @@ func (l *Ledger) Disposing(ctx context.Context, id, ver int64, target string) (i
 		if _, err := t.settledAt(id, ver); err != nil {
 			return err
 		}
+		t.leadsTo("disposing")
 		return t.one("UPDATE recordings SET move_to = ?, ver = ver + 1, updated = ? WHERE id = ?", []byte(target), t.at, id)
 	})
 	if err != nil {

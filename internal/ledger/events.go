@@ -1,5 +1,7 @@
 package ledger
 
+import "ingestd/internal/failpoint"
+
 // event is one line of the history, written in its transition's transaction.
 type event struct {
 	recording, delivery int64 // delivery 0: about the recording
@@ -12,6 +14,7 @@ type event struct {
 }
 
 func (t *tx) event(e event) error {
+	t.leadsTo(e.to)
 	var delivery, attempt, status, bytes any
 	if e.delivery != 0 {
 		delivery, attempt = e.delivery, e.attempt
@@ -25,4 +28,24 @@ func (t *tx) event(e event) error {
 	return t.exec(`INSERT INTO events (at, boot, recording_id, delivery_id, from_state, to_state, attempt, class, http_status, bytes, reason, text)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		t.at, t.w.boot, e.recording, delivery, text(e.from), e.to, attempt, e.class, status, bytes, e.reason, e.text)
+}
+
+// leadsTo names a state that this transaction leads to, for failAround.
+func (t *tx) leadsTo(state string) {
+	if failpoint.Enabled {
+		t.states = append(t.states, state)
+	}
+}
+
+// failAround lets a test fail before or after the commit of every transition:
+// the points are the names of the states that it leads to.
+func (t *tx) failAround(when string) error {
+	if failpoint.Enabled {
+		for _, state := range t.states {
+			if err := failpoint.Hit(state + when); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }

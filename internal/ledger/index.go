@@ -191,6 +191,7 @@ func (ix *Indexer) show(ctx context.Context, state DocumentState, reason, text, 
 }
 
 func (t *tx) show(ix *Indexer, state DocumentState, reason, text string, sum any, unfinished bool) error {
+	t.leadsTo(string(state))
 	return t.one(`UPDATE documents SET state = ?, reason = ?, reason_text = ?, sha256 = ?, rows = ?, gen = ?, unfinished = ?,
 		due_at = NULL, ver = ver + 1, updated = ? WHERE id = ? AND ver = ? AND state = 'settling'`,
 		state, reason, text, sum, ix.findable, ix.gen, unfinished, t.at, ix.id, ix.ver)

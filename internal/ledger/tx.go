@@ -15,6 +15,8 @@ import (
 type tx struct {
 	w  *writer
 	at int64 // the transaction's one time
+
+	states []string // what it leads to; empty without failpoints
 }
 
 // statement is what the driver's statements can do. The writer calls them

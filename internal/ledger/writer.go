@@ -229,12 +229,15 @@ func (w *writer) try(batch []*op, apart bool) (spoiled bool, err error) {
 	if good == 0 {
 		return false, nil // nothing to commit
 	}
+	if err := t.failAround(".before"); err != nil {
+		return false, fmt.Errorf("commit: %w", err)
+	}
 	if err := w.commit(); err != nil {
 		return false, fmt.Errorf("commit: %w", err)
 	}
 	open = false
 	w.commits.Add(1)
-	return false, nil
+	return false, t.failAround(".after")
 }
 
 // runApart runs one write in a savepoint, so that its error undoes only

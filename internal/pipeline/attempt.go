@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"ingestd/internal/call"
+	"ingestd/internal/failpoint"
 	"ingestd/internal/ledger"
 	"ingestd/internal/senders"
 	"ingestd/internal/watcher"
@@ -73,7 +74,14 @@ func (pl *pool) send(ctx context.Context, a senders.Attempt, j *journal) (r send
 	if err := pl.refusesArchive(a.Item); err != nil {
 		return r, err
 	}
-	return pl.dest.Sender.Send(ctx, a, j)
+	if err := failpoint.Hit("send.before"); err != nil {
+		return r, err
+	}
+	r, err = pl.dest.Sender.Send(ctx, a, j)
+	if lost := failpoint.Hit("answer.read"); lost != nil {
+		return senders.Receipt{}, lost
+	}
+	return r, err
 }
 
 func item(d ledger.Delivery, rec ledger.Recording) call.Item {

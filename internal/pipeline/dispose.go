@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"ingestd/internal/failpoint"
 	"ingestd/internal/ledger"
 	"ingestd/internal/sidecar"
 	"ingestd/internal/watcher"
@@ -75,6 +76,9 @@ func (f *feed) finishMoves(ctx context.Context) error {
 		return err
 	}
 	for _, r := range rows {
+		if err := failpoint.Hit("recover.move"); err != nil {
+			return err
+		}
 		if err := f.finishMove(ctx, r); err != nil {
 			return err
 		}

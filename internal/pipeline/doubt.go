@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"ingestd/internal/failpoint"
 	"ingestd/internal/ledger"
 	"ingestd/internal/senders"
 )
@@ -24,7 +25,15 @@ func (pl *pool) settleDoubt(ctx context.Context, claimed ledger.Delivery) {
 	if d.Ver != claimed.Ver {
 		return
 	}
+	if err := failpoint.Hit("doubt.before"); err != nil {
+		log.Error("settle a doubt", "error", err)
+		return
+	}
 	step := pl.doubtStep(ctx, d, rec)
+	if err := failpoint.Hit("doubt.answered"); err != nil {
+		log.Error("settle a doubt", "error", err)
+		return
+	}
 	step.From = ledger.InDoubt
 	if _, err := pl.p.ledger.Move(ctx, d.ID, d.Ver, step); err != nil {
 		log.Error("record the settling of a doubt", "error", err)

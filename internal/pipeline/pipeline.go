@@ -22,6 +22,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"ingestd/internal/failpoint"
 	"ingestd/internal/ledger"
 	"ingestd/internal/mapping"
 	"ingestd/internal/senders"
@@ -187,6 +188,9 @@ func (p *Pipeline) recover(ctx context.Context) error {
 	if p.opt.DryRun {
 		return nil
 	}
+	if err := failpoint.Hit("recover.before"); err != nil {
+		return fmt.Errorf("recover: %w", err)
+	}
 	done, err := p.ledger.Recover(ctx, func(destination string) ledger.Recovery {
 		r := ledger.Recovery{Declaring: ledger.Planned, Sending: ledger.Planned}
 		pl, ok := p.pools[destination]
@@ -203,6 +207,9 @@ func (p *Pipeline) recover(ctx context.Context) error {
 		return r
 	})
 	if err != nil {
+		return fmt.Errorf("recover: %w", err)
+	}
+	if err := failpoint.Hit("recover.after"); err != nil {
 		return fmt.Errorf("recover: %w", err)
 	}
 	if done.Total() > 0 {

@@ -9,6 +9,8 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
+
+	"ingestd/internal/failpoint"
 )
 
 // TailBytes of media are withheld until COMMITTING is durable. One byte, or
@@ -185,12 +187,18 @@ func (g *Gate) pass() ([]byte, error) {
 	if g.isOver() {
 		return nil, errAttemptOver
 	}
+	if err := failpoint.Hit("gate.before-commit"); err != nil {
+		return nil, err
+	}
 	// Set before the call: while it runs, or when it never returns, the row
 	// may already say committing.
 	g.passed.Store(true)
 	if err := g.journal.Committing(); err != nil {
 		g.passed.Store(false)
 		return nil, &Error{Class: Incomplete, Code: "ledger", Text: "the ledger could not record that the last bytes go out, so they did not", Err: err}
+	}
+	if err := failpoint.Hit("gate.before-tail"); err != nil {
+		return nil, err
 	}
 	// The commit may have taken long enough for an answer to arrive. The row
 	// says committing now, so Passed stays true; the bytes still stay here.

@@ -15,6 +15,8 @@ import (
 	"net/url"
 	"sync/atomic"
 	"time"
+
+	"ingestd/internal/failpoint"
 )
 
 // Limits of every exchange (reliability, NET6).
@@ -180,6 +182,16 @@ func exchange(hc *http.Client, req *http.Request, w *watchdog, g *Gate) Answer {
 				return errNotHTTP
 			}
 			return nil
+		}
+		if failpoint.Enabled {
+			trace.WroteRequest = func(info httptrace.WroteRequestInfo) {
+				if info.Err != nil || !g.Passed() {
+					return
+				}
+				if err := failpoint.Hit("gate.after-tail"); err != nil {
+					w.cancel(err)
+				}
+			}
 		}
 	}
 	ctx := httptrace.WithClientTrace(req.Context(), trace)

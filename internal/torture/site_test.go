@@ -195,24 +195,26 @@ func (s *site) traced(t *testing.T, f fault) outcome {
 
 func (s *site) run(t *testing.T, order string, args ...string) outcome {
 	t.Helper()
+	if order == "" {
+		return s.runWith(t, daemonPath, nil, args...)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.runWith(t, self, []string{traceEnv + "=" + order}, append([]string{daemonPath}, args...)...)
+}
+
+// runWith runs a program with the site's configuration and more environment.
+func (s *site) runWith(t *testing.T, name string, env []string, args ...string) outcome {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), hang)
 	defer cancel()
-	args = append(args, "--config", s.path("ingestd.toml"))
-	name := daemonPath
-	if order != "" {
-		self, err := os.Executable()
-		if err != nil {
-			t.Fatal(err)
-		}
-		name, args = self, append([]string{daemonPath}, args...)
-	}
-	c := exec.CommandContext(ctx, name, args...)
+	c := exec.CommandContext(ctx, name, append(args, "--config", s.path("ingestd.toml"))...)
 	c.Dir = s.dir
 	c.WaitDelay = time.Second
 	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if order != "" {
-		c.Env = append(os.Environ(), traceEnv+"="+order)
-	}
+	c.Env = append(os.Environ(), env...)
 	out, err := c.CombinedOutput()
 	if ctx.Err() != nil {
 		t.Fatalf("the daemon hangs: no end within %s\n%s", hang, out)

@@ -11,6 +11,8 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"ingestd/internal/failpoint"
 )
 
 const maxName = 255 // bytes in a file name on every Linux file system
@@ -60,6 +62,9 @@ func (r *Root) Move(rel, target string, want Identity) (final string, err error)
 	}
 	defer func() { _ = dst.Close() }()
 
+	if err := failpoint.Hit("rename.before"); err != nil {
+		return "", err
+	}
 	placed, err := place(src, name, dst, filepath.Base(target))
 	if errors.Is(err, unix.EXDEV) {
 		return r.moveAcross(e, src, name, dst, filepath.Base(target))
@@ -68,8 +73,14 @@ func (r *Root) Move(rel, target string, want Identity) (final string, err error)
 		return "", fmt.Errorf("move %q to %q: %w", rel, target, err)
 	}
 	final = filepath.Join(dst.Name(), placed)
+	if err := failpoint.Hit("rename.after"); err != nil {
+		return final, err
+	}
 	if err := sure(src, name, dst, placed, want); err != nil {
 		return "", err
+	}
+	if err := failpoint.Hit("dirsync.before"); err != nil {
+		return final, err
 	}
 	// The new name first: a power cut may leave both, never neither.
 	if err := errors.Join(dst.Sync(), src.Sync()); err != nil {
