@@ -16,6 +16,7 @@ const (
 	formatAuto = "auto"
 	formatCSV  = "csv"
 	formatJSON = "json"
+	formatXML  = "xml"
 )
 
 // Values of Config.Pair: how a recording finds its document.
@@ -31,7 +32,7 @@ const (
 type Config struct {
 	Name   string   `toml:"name"`   // name of the document in expressions
 	Files  []string `toml:"files"`  // globs on the path below the source, compared without case
-	Format string   `toml:"format"` // json, csv, auto (default): by the extension
+	Format string   `toml:"format"` // json, csv, xml, auto (default): by the extension
 	Pair   string   `toml:"pair"`   // stem (default), suffix, key, folder
 	Suffix string   `toml:"suffix"` // pair = suffix: what follows the recording's whole name
 	Key    string   `toml:"key"`    // pair = key: expression over row
@@ -39,6 +40,9 @@ type Config struct {
 	// documents found before; MediaKey is the method of the other pairings.
 	MediaKeyExpr string `toml:"media_key"`
 	Required     *bool  `toml:"required"` // default true: a recording waits for it
+
+	Record  string `toml:"record"`  // xml with pair = key: the element that is one document
+	Growing bool   `toml:"growing"` // a list that is never finished: what is behind its last whole record is left alone
 
 	Delimiter string   `toml:"delimiter"` // csv: one character or "tab"; default ","
 	Header    *bool    `toml:"header"`    // csv: the first row names the columns; default true
@@ -59,17 +63,16 @@ func (c Config) Validate() []error {
 	}
 	c.validateFiles(&d)
 	switch c.Format {
-	case "", formatAuto, formatCSV, formatJSON:
-	case "xml":
-		d.add("format", "xml cannot be read by this version; allowed: json, csv, auto")
+	case "", formatAuto, formatCSV, formatJSON, formatXML:
 	default:
-		d.add("format", "%q is unknown; allowed: json, csv, auto", c.Format)
+		d.add("format", "%q is unknown; allowed: json, csv, xml, auto", c.Format)
 	}
 	c.validatePair(&d)
 	if _, err := lookupEncoding(c.Encoding); err != nil {
 		d.add("encoding", "%v", err)
 	}
 	c.validateCSV(&d)
+	c.validateList(&d)
 	return d
 }
 
@@ -84,7 +87,7 @@ func (c Config) validateFiles(d *defects) {
 		case path.IsAbs(pattern) || slices.Contains(strings.Split(pattern, "/"), ".."):
 			d.add("files", "%q must be relative to the source's path", pattern)
 		case c.isAuto() && !extensionTells(pattern):
-			d.add("format", "auto knows only .json and .csv, but files has %q; set format to json or csv", pattern)
+			d.add("format", "auto knows only .json, .csv and .xml, but files has %q; set format to one of them", pattern)
 		}
 	}
 }
@@ -121,7 +124,7 @@ func (c Config) validatePair(d *defects) {
 }
 
 func (c Config) validateCSV(d *defects) {
-	if c.Format == formatJSON {
+	if c.Format == formatJSON || c.Format == formatXML {
 		for _, set := range []struct {
 			key string
 			is  bool
@@ -130,7 +133,7 @@ func (c Config) validateCSV(d *defects) {
 			{"null", c.Null != nil}, {"comment", c.Comment != ""},
 		} {
 			if set.is {
-				d.add(set.key, "is only used for csv, but format is json")
+				d.add(set.key, "is only used for csv, but format is %s", c.Format)
 			}
 		}
 		return
@@ -150,6 +153,22 @@ func (c Config) validateCSV(d *defects) {
 		if bad := checkNames(trimmed(c.Columns), standard().columns); bad != nil {
 			d.add("columns", "%s", bad.Text)
 		}
+	}
+}
+
+// validateList checks the keys of files that describe many recordings.
+func (c Config) validateList(d *defects) {
+	if c.Record != "" && (c.Format == formatCSV || c.Format == formatJSON) {
+		d.add("record", "is only used for xml, but format is %s", c.Format)
+	}
+	if c.Record != "" && !c.isList() {
+		d.add("record", `is only used with pair = "key"; elsewhere the whole file is the document`)
+	}
+	if c.Growing && !c.isList() {
+		d.add("growing", `is only used with pair = "key": one recording's document must be whole`)
+	}
+	if c.Growing && c.Format == formatXML {
+		d.add("growing", "cannot be used for xml: an unfinished XML file is no document")
 	}
 }
 
@@ -174,6 +193,8 @@ func (c Config) For(rel string) Config {
 		c.Format = formatJSON
 	case ".csv":
 		c.Format = formatCSV
+	case ".xml":
+		c.Format = formatXML
 	}
 	return c
 }
@@ -207,7 +228,7 @@ func oneRune(s string) (rune, bool) {
 // that auto does not know.
 func extensionTells(pattern string) bool {
 	ext := strings.ToLower(path.Ext(pattern))
-	return ext == "" || ext == ".json" || ext == ".csv" || strings.ContainsAny(ext, `*?[{}\`)
+	return ext == "" || ext == ".json" || ext == ".csv" || ext == ".xml" || strings.ContainsAny(ext, `*?[{}\`)
 }
 
 func isName(s string) bool {

@@ -44,7 +44,14 @@ func TestValidate(t *testing.T) {
 		{"auto with a pattern for the extension", with(oneCSV, func(c *Config) { c.Format, c.Files = "auto", []string{"**/*.*", "ctr/**"} }), ""},
 		{"stated format, any extension", with(oneCSV, func(c *Config) { c.Files = []string{"**/*.txt"} }), ""},
 		{"format", with(oneCSV, func(c *Config) { c.Format = "yaml" }), "format"},
-		{"xml", with(oneCSV, func(c *Config) { c.Format = "xml" }), "format"},
+		{"xml", with(oneCSV, func(c *Config) { c.Format = "xml" }), ""},
+		{"csv keys for xml", with(oneCSV, func(c *Config) { c.Format, c.Delimiter = "xml", ";" }), "delimiter"},
+		{"record", with(listJSON, func(c *Config) { c.Format, c.Record = "xml", "call" }), ""},
+		{"record of json", with(listJSON, func(c *Config) { c.Record = "call" }), "record"},
+		{"record of one document", with(oneJSON, func(c *Config) { c.Format, c.Record = "xml", "call" }), "record"},
+		{"growing", with(listCSV, func(c *Config) { c.Growing = true }), ""},
+		{"growing document", with(oneCSV, func(c *Config) { c.Growing = true }), "growing"},
+		{"growing xml", with(listJSON, func(c *Config) { c.Format, c.Growing = "xml", true }), "growing"},
 		{"pair", with(oneCSV, func(c *Config) { c.Pair = "name" }), "pair"},
 		{"folder", with(oneCSV, func(c *Config) { c.Pair = "folder" }), ""},
 		{"suffix without suffix", with(oneJSON, func(c *Config) { c.Pair = "suffix" }), "suffix"},
@@ -91,7 +98,7 @@ func TestValidate(t *testing.T) {
 
 func TestAllowedListsAreShown(t *testing.T) {
 	c := with(oneCSV, func(c *Config) { c.Format, c.Pair, c.Encoding = "yaml", "name", "klingon" })
-	for i, want := range []string{"json, csv, auto", "stem, suffix, key, folder", "utf-16le"} {
+	for i, want := range []string{"json, csv, xml, auto", "stem, suffix, key, folder", "utf-16le"} {
 		if got := c.Validate()[i].Error(); !strings.Contains(got, want) {
 			t.Errorf("%q does not show %q", got, want)
 		}

@@ -15,6 +15,7 @@ import (
 // table reads a CSV file row by row.
 type table struct {
 	cr    *csv.Reader
+	br    *bufio.Reader
 	guard *guard
 	src   text
 	lim   limits
@@ -27,11 +28,15 @@ type table struct {
 func readCSV(src text, c Config, lim limits, out *output) error {
 	g := &guard{r: src, max: lim.row, full: tooLarge("a row", lim.row)}
 	g.full.Text += "; look whether lines end in LF or CR LF, and for a quote that is never closed"
-	br := bufio.NewReaderSize(g, 64<<10)
+	var lines io.Reader = g
+	if c.Growing {
+		lines = &wholeLines{r: g}
+	}
+	br := bufio.NewReaderSize(lines, 64<<10)
 	if tooWide(br, c, lim) {
 		return tooManyColumns(lim.columns)
 	}
-	t := table{cr: csv.NewReader(br), guard: g, src: src, lim: lim}
+	t := table{cr: csv.NewReader(br), br: br, guard: g, src: src, lim: lim}
 	t.cr.Comma = c.delimiter()
 	if c.Comment != "" {
 		t.cr.Comment, _ = oneRune(c.Comment)
@@ -48,6 +53,9 @@ func readCSV(src text, c Config, lim limits, out *output) error {
 		if err != nil {
 			return ignoreEOF(err)
 		}
+		if c.Growing && bad != nil && bad.Code == "csv_syntax" && t.atEnd() {
+			return nil // a line end inside quotes: the last row is half written
+		}
 		var value map[string]any
 		if bad == nil {
 			if value, bad = record(names, cells, c.Null); bad != nil {
@@ -58,6 +66,39 @@ func readCSV(src text, c Config, lim limits, out *output) error {
 			return err
 		}
 	}
+}
+
+// atEnd reports whether nothing follows the row just read.
+func (t *table) atEnd() bool {
+	_, err := t.br.Peek(1)
+	return err == io.EOF
+}
+
+// wholeLines withholds what follows the last line end: the line that is being
+// written.
+type wholeLines struct {
+	r    io.Reader
+	held []byte // after the last line end so far
+	out  []byte // to be given
+	err  error
+}
+
+func (w *wholeLines) Read(p []byte) (int, error) {
+	for len(w.out) == 0 {
+		if w.err != nil {
+			return 0, w.err
+		}
+		var n int
+		n, w.err = w.r.Read(p)
+		w.held = append(w.held, p[:n]...)
+		if end := bytes.LastIndexByte(w.held, '\n'); end >= 0 {
+			w.out = append(w.out[:0:0], w.held[:end+1]...)
+			w.held = append(w.held[:0], w.held[end+1:]...)
+		}
+	}
+	n := copy(p, w.out)
+	w.out = w.out[n:]
+	return n, nil
 }
 
 // names returns the column names: configured, or the first row. A header that

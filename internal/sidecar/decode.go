@@ -39,10 +39,10 @@ func (t text) damage() *Error {
 }
 
 // decode gives the text of r. A byte-order mark decides; else the configured
-// encoding; else it must be UTF-8, which the parsers check value by value.
+// encoding; else what an XML file declares; else it must be UTF-8, which the parsers check value by value.
 // Nothing is ever guessed: a wrong guess sends wrong names.
-func decode(r io.Reader, name string) (text, error) {
-	br := bufio.NewReader(r)
+func decode(r io.Reader, c Config) (text, error) {
+	br, name := bufio.NewReader(r), c.Encoding
 	head, err := br.Peek(4)
 	if err != nil && err != io.EOF {
 		return text{}, readError(err)
@@ -61,6 +61,13 @@ func decode(r io.Reader, name string) (text, error) {
 			}
 			return decoded(br, mark.enc), nil
 		}
+	}
+	if name == "" && c.Format == formatXML {
+		start, err := br.Peek(256)
+		if err != nil && err != io.EOF {
+			return text{}, readError(err)
+		}
+		name = declared(start)
 	}
 	enc, err := lookupEncoding(name)
 	if err != nil {

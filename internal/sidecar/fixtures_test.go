@@ -50,8 +50,14 @@ func TestFixtures(t *testing.T) {
 			"durationMs": int64(3313), "screenRecording": false, "wrapUpCodes": []any{}}},
 		{"freeswitch.json", oneJSON, "ok", 1, map[string]any{"switchname": "fs1", "callStats": map[string]any{"audio": map[string]any{}}}},
 		{"freeswitch_cut.json", oneJSON, "!json_syntax", 0, nil},
-		// Objects back to back: a stream of records is not a document.
-		{"amazon_ctr", listJSON, "!trailing", 0, nil},
+		{"asterisk_master.csv", with(asterisk, func(c *Config) { c.Growing = true }), "ok ok ok ok ok ok ok", 7, nil},
+		// Objects back to back, without extension.
+		{"amazon_ctr", listJSON, "ok ok ok", 1, nil},
+		{"amazon_ctr", oneJSON, "!trailing", 0, nil},
+		// It declares ISO-8859-1.
+		{"puzzel.xml", oneXML, "ok", 1, map[string]any{"dialogue": map[string]any{"agent_id": "5012", "agent_name": "Bjørn Åsen", "direction": "inbound"}}},
+		{"siprec.xml", oneXML, "ok", 1, map[string]any{"datamode": "complete",
+			"data": map[string]any{"callDirection": "inbound", "ucid": "000011793649600", "agentId": "70012"}}},
 	} {
 		t.Run(test.file, func(t *testing.T) {
 			rows, bad := rowsOf(t, test.config, fixture(t, test.file))

@@ -12,8 +12,12 @@ var (
 	oneCSV   = Config{Name: "s", Files: []string{"**/*.csv"}, Format: "csv"}
 	listCSV  = Config{Name: "s", Files: []string{"**/*.csv"}, Format: "csv", Pair: "key", Key: "row.id", MediaKeyExpr: "file.stem"}
 	oneJSON  = Config{Name: "s", Files: []string{"**/*.json"}, Format: "json"}
+	oneXML   = Config{Name: "s", Files: []string{"**/*.xml"}, Format: "xml"}
+	listXML  = Config{Name: "s", Files: []string{"**/*.xml"}, Format: "xml", Pair: "key", Key: "row.id", MediaKeyExpr: "file.stem", Record: "call"}
 	listJSON = Config{Name: "s", Files: []string{"**/*.json"}, Format: "json", Pair: "key", Key: "row.id", MediaKeyExpr: "file.stem"}
 )
+
+var growingJSON = with(listJSON, func(c *Config) { c.Growing = true })
 
 func with(c Config, change func(*Config)) Config {
 	change(&c)

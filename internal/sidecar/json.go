@@ -12,7 +12,7 @@ import (
 )
 
 // readJSON reads one object, or, where one file describes many recordings, an
-// array of objects. encoding/json takes the last of two equal keys, ignores
+// array of objects or objects back to back. encoding/json takes the last of two equal keys, ignores
 // what follows the document and replaces damaged characters, all silently;
 // here each of these is an error.
 func readJSON(src text, c Config, lim limits, out *output) error {
@@ -23,6 +23,9 @@ func readJSON(src text, c Config, lim limits, out *output) error {
 	}
 	if first == '[' && c.isList() {
 		return readList(br, src, lim, out)
+	}
+	if c.isList() {
+		return readStream(br, src, c.Growing, lim, out)
 	}
 	data, err := io.ReadAll(io.LimitReader(br, lim.document+1))
 	if err != nil {
@@ -78,6 +81,35 @@ func readList(r io.Reader, src text, lim limits, out *output) error {
 		return trailing()
 	}
 	return readError(err)
+}
+
+// readStream reads objects back to back, with or without line ends between
+// them: what stream deliveries and JSON lines look like, and a lone object.
+func readStream(r io.Reader, src text, growing bool, lim limits, out *output) error {
+	const blanks = 64 << 10
+	g := &guard{r: r, max: lim.document + blanks, full: documentTooLarge(lim)}
+	dec := json.NewDecoder(g)
+	for {
+		g.mark = dec.InputOffset()
+		var element json.RawMessage
+		err := dec.Decode(&element)
+		if err == io.EOF || growing && errors.Is(err, io.ErrUnexpectedEOF) {
+			return nil
+		}
+		if err != nil {
+			return listError(dec, src, lim, out.n, err)
+		}
+		if int64(len(element)) > lim.document {
+			return g.full
+		}
+		value, bad := document(element, src, lim)
+		if bad != nil {
+			bad.Line = 0
+		}
+		if err := out.row(value, bad); err != nil {
+			return err
+		}
+	}
 }
 
 // listError names why the decoder stopped inside a list, after n elements.

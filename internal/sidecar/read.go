@@ -5,8 +5,8 @@ import (
 	"io"
 )
 
-// Row is one document: a whole JSON object, one element of a JSON list, or
-// one line of a CSV file.
+// Row is one document: a whole JSON object or XML file, one element of a list,
+// or one line of a CSV file.
 type Row struct {
 	Number int // from 1, bad rows counted
 	// Value holds string, bool, nil, map[string]any and []any; a JSON number
@@ -24,7 +24,7 @@ type Row struct {
 //
 // Codes: encoding, too_large, limits, no_record, format (kind of file not
 // known); csv_syntax, control_char, header, duplicate_header, fields;
-// json_syntax, duplicate_key, trailing, depth, type.
+// json_syntax, xml_syntax, doctype, duplicate_key, trailing, depth, type.
 type Error struct {
 	Code string // stable
 	Text string // what is wrong and what the operator can do
@@ -75,7 +75,7 @@ func read(r io.Reader, size int64, c Config, lim limits, fn func(Row) error) err
 	if size > most {
 		return whole.full
 	}
-	src, err := decode(whole, c.Encoding)
+	src, err := decode(whole, c)
 	if err != nil {
 		return err
 	}
@@ -85,10 +85,12 @@ func read(r io.Reader, size int64, c Config, lim limits, fn func(Row) error) err
 		err = readCSV(src, c, lim, out)
 	case formatJSON:
 		err = readJSON(src, c, lim, out)
+	case formatXML:
+		err = readXML(src, c, lim, out)
 	default:
-		return &Error{Code: "format", Text: "the name does not tell what kind of file this is; set format to json or csv"}
+		return &Error{Code: "format", Text: "the name does not tell what kind of file this is; set format to json, csv or xml"}
 	}
-	if err == nil && out.n == 0 {
+	if err == nil && out.n == 0 && !c.Growing {
 		return &Error{Code: "no_record", Text: "the file has no record in it; look whether the recorder finished writing it"}
 	}
 	return err
