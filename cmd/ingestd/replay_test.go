@@ -88,9 +88,29 @@ func fittingStates() map[string][]string {
 		"bad_sidecar":         {"quarantined"},
 		"screen":              {"skipped", ""},
 		"non_audio":           {"skipped", ""},
+		"no_manifest_row":     {"waiting"},
+		"in_progress":         {"settling", "waiting", ""}, // a writer that is gone looks like a finished file without its row
+		"policy":              {"skipped", ""},
+		"duplicate":           {"skipped", ""},
+		"empty":               {"quarantined"},
 		"orphan_metadata":     {""},
 		"unsupported_format":  {"quarantined"},
 		"encrypted":           {"quarantined"},
+	}
+}
+
+// otherStates are files that are held for another reason than the class says.
+func otherStates() map[string]string {
+	return map[string]string{
+		"3344556701_1.wma": "quarantined", // a header and zeros: that is seen before its XML is missed
+	}
+}
+
+// firstCopies are recordings whose record comes again, richer, hours after
+// they were sent: in the order of arrival they were sent with the first copy.
+func firstCopies() map[string]string {
+	return map[string]string{
+		"connect/acme-prod/CallRecordings/2026/11/02/dd3ab4e0-524a-56f3-b041-00733add72fd_20261102T15:04_UTC.wav": "ctr/2026/11/02/15/acme-ctr-1-2026-11-02-15-16-31-c71a3d2a-9716-506c-8d80-e97c3a71a997",
 	}
 }
 
@@ -101,7 +121,7 @@ func vendorTakes(container string) bool {
 }
 
 func TestReplayExports(t *testing.T) {
-	for _, system := range []string{"percall_csv", "genesys_cloud"} {
+	for _, system := range []string{"percall_csv", "genesys_cloud", "amazon_connect", "asterisk_freepbx", "freeswitch", "five9", "nice_cvs", "puzzel"} {
 		files := unpackExports(t, system)
 		var want expected
 		if err := json.Unmarshal(files["EXPECTED.json"], &want); err != nil {
@@ -147,8 +167,16 @@ func replay(t *testing.T, system, way string, files map[string][]byte, want expe
 			r.start(t)
 		}
 	}
-	time.Sleep(time.Hour) // past every settle and grace time
+	time.Sleep(time.Hour) // past every settle time
 	r.stop(t)
+	if way == "in arrival order" || way == "restart after every step" {
+		want.Uploads = slices.Clone(want.Uploads)
+		for i, u := range want.Uploads {
+			if first, again := firstCopies()[u.Audio]; again {
+				want.Uploads[i].Sidecars = []string{first}
+			}
+		}
+	}
 	r.compare(t, want, arrived)
 }
 
@@ -184,6 +212,8 @@ token_url = "http://127.0.0.1:1/connect/token"
 client_id = "id"
 client_secret = "plain:secret"
 source_id = "Recorder"
+[destination.fields]
+Recording = 'file.stem' # CallMiner wants one item at least, and some exports name no agent
 [[source]]
 name = %q
 path = %q
@@ -311,6 +341,9 @@ func (r *replayRig) compare(t *testing.T, want expected, arrived map[string]time
 			t.Fatalf("class %q of %s is not known to this test", w.Class, w.Path)
 		}
 		state := shown[w.Path].Recording.State
+		if other := otherStates()[w.Path]; other != "" {
+			states = []string{other}
+		}
 		if !slices.Contains(states, state) {
 			t.Errorf("%s (%s): state %q, want one of %q", w.Path, w.Class, state, states)
 		}

@@ -19,7 +19,8 @@ func (s *Source) compile(d *defects, path string) {
 		c.TimeZone = s.TimeZone
 	}
 	for _, side := range s.Sidecars {
-		c.Sidecars = append(c.Sidecars, mapping.SidecarExprs{Name: side.Name, Key: side.Key, MediaKey: side.MediaKeyExpr})
+		c.Sidecars = append(c.Sidecars, mapping.SidecarExprs{Name: side.Name, Key: side.Key, MediaKey: side.MediaKeyExpr,
+			Where: side.Where, Prefer: side.Prefer, At: side.At, MediaAt: side.MediaAt})
 	}
 	var err error
 	s.Mapping, err = mapping.CompileSource(c)

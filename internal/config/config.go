@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -63,7 +64,8 @@ type Log struct {
 // Source is one [[source]]: a drop directory and what its files mean.
 type Source struct {
 	Name             string           `toml:"name"`
-	Path             string           `toml:"path"` // absolute
+	Preset           string           `toml:"preset"` // a shipped configuration that this table completes and changes; see [Presets]
+	Path             string           `toml:"path"`   // absolute
 	Destinations     []string         `toml:"destinations"`
 	Include          []string         `toml:"include"` // doublestar globs below Path, compared without case
 	Exclude          []string         `toml:"exclude"`
@@ -146,7 +148,7 @@ func Load(r io.Reader, name string) (*Config, error) {
 		}
 		return nil, &Error{File: name, Defects: []Defect{{Text: err.Error()}}}
 	}
-	d := &decoder{md: &md, defects: &defects{at: index(text), names: map[string]string{}}}
+	d := &decoder{md: &md, defects: &defects{at: index(text), names: map[string]string{}, moved: map[string]string{}}}
 	c := d.config(root)
 	d.decoded()
 	c.resolve(filepath.Dir(name))
@@ -202,8 +204,14 @@ func (d *decoder) source(i int, t table) Source {
 		OnMissingSidecar: "hold",
 		After:            "keep",
 	}
+	d.preset(path, t, &s)
+	if p, given := t["sidecar"]; given {
+		d.sidecars(path, p, &s)
+		t = maps.Clone(t)
+		delete(t, "sidecar")
+	}
 	d.fill(path, t, reflect.ValueOf(&s).Elem())
-	if _, given := t["sidecar"]; !given {
+	if s.Sidecars == nil {
 		s.Sidecars = []sidecar.Config{{Name: "sidecar", Files: []string{"**/*.json", "**/*.csv"}}}
 	}
 	d.name(path, i, s.Name)

@@ -68,6 +68,7 @@ func (d Defect) String() string {
 type defects struct {
 	at    positions
 	names map[string]string // source[0] -> source[genesys]
+	moved map[string]string // source[0].sidecar[2] -> where it stands in the file, when a preset has tables before it
 	typed map[string]bool   // paths whose value could not even be decoded
 	list  []Defect
 }
@@ -79,7 +80,20 @@ func (d *defects) add(path, text, hint string) {
 	if d.typed[path] {
 		return
 	}
-	d.list = append(d.list, Defect{Line: d.at.line(path), Key: path, Text: text, Hint: hint})
+	d.list = append(d.list, Defect{Line: d.at.line(d.stands(path)), Key: path, Text: text, Hint: hint})
+}
+
+// stands is the path as the file has it.
+func (d *defects) stands(path string) string {
+	for merged, own := range d.moved {
+		if rest, ok := strings.CutPrefix(path, merged); ok && (rest == "" || rest[0] == '.') {
+			if strings.HasSuffix(own, ".preset") {
+				return own
+			}
+			return own + rest
+		}
+	}
+	return path
 }
 
 // addf is add with a formatted text and no hint.

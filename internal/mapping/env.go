@@ -59,12 +59,6 @@ func (s *Source) values(e Env) map[string]any {
 	return env
 }
 
-func rowTypes() types.Map { return types.Map{"row": document} }
-
-func rowValues(row map[string]any) map[string]any {
-	return map[string]any{"row": row, traceName: &trace{}}
-}
-
 // itemTypes declares what expressions of a destination see.
 func itemTypes() types.Map {
 	record := types.Map{"custom": document}

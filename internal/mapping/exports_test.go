@@ -219,7 +219,7 @@ func TestGenesysAccept(t *testing.T) {
 			t.Errorf("%s: key %q, %v", media, key, err)
 		}
 	}
-	if key, err := s.RowKey("users", map[string]any{"id": "ff44"}); key != "ff44" || err != nil {
+	if key, err := rowKey(s, "users", map[string]any{"id": "ff44"}); key != "ff44" || err != nil {
 		t.Errorf("row key %q, %v", key, err)
 	}
 }

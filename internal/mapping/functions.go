@@ -33,6 +33,7 @@ func functions(d defaults) []expr.Option {
 		expr.Function("shift", shift, new(func(any, any) any)),
 		expr.Function("phone", d.phone, new(func(any, ...any) any)),
 		expr.Function("match", match, new(func(any, any, ...any) any)),
+		expr.Function("list", list, new(func(any) any)),
 		expr.Function("first", first, new(func(...any) any)),
 		expr.Function("join", join, new(func(any, ...string) any)),
 		expr.Function("uri_user", ofText(uriUser), new(func(any) any)),
@@ -73,6 +74,19 @@ func absentSafe(name string) function {
 			return nil, err
 		}
 		return call(append([]any{text}, args[1:]...)...)
+	}
+}
+
+// list makes a list of what may be one or many: XML tells only by the number
+// of elements.
+func list(args ...any) (any, error) {
+	switch v := args[0].(type) {
+	case nil:
+		return []any{}, nil
+	case []any:
+		return v, nil
+	default:
+		return []any{v}, nil
 	}
 }
 

@@ -83,3 +83,9 @@ func wantFieldError(t testing.TB, err error, field, code string) *mapping.FieldE
 	}
 	return fe
 }
+
+// rowKey is the one key of a row; "" if it has none.
+func rowKey(s *mapping.Source, sidecar string, row map[string]any) (string, error) {
+	keys, err := s.RowKeys(sidecar, "exports/list.csv", row)
+	return strings.Join(keys, " and "), err
+}

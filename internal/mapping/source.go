@@ -21,9 +21,9 @@ type SourceConfig struct {
 	Sidecars    []SidecarExprs    // in the order of the config file
 }
 
-// SidecarExprs are the expressions of one sidecar. Key and MediaKey are empty
-// unless it is paired by key.
-type SidecarExprs struct{ Name, Key, MediaKey string }
+// SidecarExprs are the expressions of one sidecar; see [Source.RowKeys] and
+// the methods beside it. All but Where are empty unless it is paired by key.
+type SidecarExprs struct{ Name, Key, MediaKey, Where, Prefer, At, MediaAt string }
 
 // Source maps the recordings of one source. Safe for concurrent use.
 type Source struct {
@@ -33,9 +33,8 @@ type Source struct {
 	accept   *program
 	call     map[string]*program // by canonical name; empty: documents carry the names
 	custom   map[string]*program
-	names    []string // of custom, sorted
-	rowKey   map[string]*program
-	mediaKey map[string]*program
+	names    []string               // of custom, sorted
+	rows     map[string]rowPrograms // by sidecar
 }
 
 // Env is what is known of one recording. A sidecar without an entry in Docs is
@@ -52,7 +51,7 @@ var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 // CompileSource checks everything. The error joins one *CompileError for each
 // mistake.
 func CompileSource(c SourceConfig) (*Source, error) {
-	s := &Source{call: map[string]*program{}, custom: map[string]*program{}, rowKey: map[string]*program{}, mediaKey: map[string]*program{}}
+	s := &Source{call: map[string]*program{}, custom: map[string]*program{}, rows: map[string]rowPrograms{}}
 	errs := s.settings(c)
 	for _, sc := range c.Sidecars {
 		s.sidecars = append(s.sidecars, sc.Name)
@@ -84,7 +83,7 @@ func CompileSource(c SourceConfig) (*Source, error) {
 	}
 	errs = append(errs, comp.errs...)
 	for _, sc := range c.Sidecars {
-		errs = append(errs, s.keys(sc)...)
+		errs = append(errs, s.compileRows(sc)...)
 	}
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
@@ -127,23 +126,6 @@ func (s *Source) settings(c SourceConfig) (errs []error) {
 	return errs
 }
 
-// keys compiles a sidecar's key over its own row, and its media key over the
-// recording and the other sidecars.
-func (s *Source) keys(sc SidecarExprs) []error {
-	rows := newCompiler(rowTypes(), s.defaults)
-	if sc.Key != "" {
-		field := "sidecar." + sc.Name + ".key"
-		s.rowKey[sc.Name] = rows.compile(field, field, sc.Key)
-	}
-	others := slices.DeleteFunc(slices.Clone(s.sidecars), func(name string) bool { return name == sc.Name })
-	media := newCompiler(sourceTypes(others, s.pattern), s.defaults)
-	if sc.MediaKey != "" {
-		field := "sidecar." + sc.Name + ".media_key"
-		s.mediaKey[sc.Name] = media.compile(field, field, sc.MediaKey)
-	}
-	return append(rows.errs, media.errs...)
-}
-
 // Names applies name_pattern to a relative path; groups that take no part are
 // left out. Without a pattern there are no names. The error is a *FieldError.
 func (s *Source) Names(rel string) (map[string]string, error) {
@@ -164,47 +146,6 @@ func (s *Source) Names(rel string) (map[string]string, error) {
 	return names, nil
 }
 
-// RowKey is the key under which a row of a sidecar is indexed; "" when the row
-// has none or the sidecar is not paired by key. The error is a *FieldError.
-func (s *Source) RowKey(sidecar string, row map[string]any) (string, error) {
-	return keyOf(s.rowKey[sidecar], rowValues(row))
-}
-
-// MediaKey is the key under which a recording looks for its row; "" when it is
-// not known, for example because it comes from a document that is not there
-// yet. The error is a *FieldError.
-func (s *Source) MediaKey(sidecar string, e Env) (string, error) {
-	return keyOf(s.mediaKey[sidecar], s.values(e))
-}
-
-func keyOf(p *program, env map[string]any) (string, error) {
-	if p == nil {
-		return "", nil
-	}
-	v, err := p.run(env)
-	if err != nil {
-		return "", err
-	}
-	key, err := textOf(v, maxText)
-	if err != nil {
-		return "", fieldError(p.field, err)
-	}
-	return key, nil
-}
-
 // Accept says whether the source wants this recording. The error is a
 // *FieldError.
-func (s *Source) Accept(e Env) (bool, error) {
-	if s.accept == nil {
-		return true, nil
-	}
-	v, err := s.accept.run(s.values(e))
-	if err != nil {
-		return false, err
-	}
-	yes, ok := v.(bool)
-	if !ok {
-		return false, fieldError("accept", problemf(CodeValue, "the rule gives neither true nor false on this recording; compare the value with something"))
-	}
-	return yes, nil
-}
+func (s *Source) Accept(e Env) (bool, error) { return decide(s.accept, s.values(e)) }

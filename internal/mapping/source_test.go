@@ -53,11 +53,11 @@ func TestKeys(t *testing.T) {
 		{"nobody", map[string]any{"id": "x"}, ""},
 	}
 	for _, tt := range rows {
-		if got, err := s.RowKey(tt.sidecar, tt.row); got != tt.want || err != nil {
-			t.Errorf("RowKey(%s, %v) = %q, %v, want %q", tt.sidecar, tt.row, got, err, tt.want)
+		if got, err := rowKey(s, tt.sidecar, tt.row); got != tt.want || err != nil {
+			t.Errorf("RowKeys(%s, %v) = %q, %v, want %q", tt.sidecar, tt.row, got, err, tt.want)
 		}
 	}
-	_, err := s.RowKey("users", map[string]any{"id": []any{"a"}})
+	_, err := rowKey(s, "users", map[string]any{"id": []any{"a"}})
 	wantFieldError(t, err, "sidecar.users.key", "bad_value")
 
 	env := mapping.Env{File: call.File{Path: "recordings/2026-11-02/1/CH1.wav"}, Names: map[string]string{"id": "007"}}

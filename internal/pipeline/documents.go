@@ -135,21 +135,13 @@ func (f *feed) indexAs(ctx context.Context, ix *ledger.Indexer, s sidecar.Config
 		chunk = chunk[:0]
 		return err
 	}
-	rows := 0
 	err := sidecar.Read(r, size, s.For(rel), func(row sidecar.Row) error {
-		rows++
-		out := ledger.IndexRow{Sidecar: s.Name, Key: s.DocumentKey(rel), Row: row.Number, Content: row.Value}
-		if row.Err != nil {
-			out.Reason, out.ReasonText = row.Err.Code, documentText(row.Err)
-		} else if s.Pair == sidecar.PairKey {
-			key, err := f.src.Mapping.RowKey(s.Name, row.Value)
-			if err != nil {
-				out.Reason, out.ReasonText = "bad_key", err.Error()
+		for _, out := range f.indexRows(s, rel, row) {
+			if chunk = append(chunk, out); len(chunk) == indexChunk {
+				if err := flush(); err != nil {
+					return err
+				}
 			}
-			out.Key = key
-		}
-		if chunk = append(chunk, out); len(chunk) == indexChunk {
-			return flush()
 		}
 		return nil
 	})
@@ -157,6 +149,41 @@ func (f *feed) indexAs(ctx context.Context, ix *ledger.Indexer, s sidecar.Config
 		return err
 	}
 	return flush()
+}
+
+// indexRows is a row as the index holds it: once under each of its keys, or not
+// at all when the sidecar's where says that it does not count.
+func (f *feed) indexRows(s sidecar.Config, rel string, row sidecar.Row) []ledger.IndexRow {
+	out := ledger.IndexRow{Sidecar: s.Name, Key: s.DocumentKey(rel), Row: row.Number, Content: row.Value}
+	bad := func(code, text string) []ledger.IndexRow {
+		out.Reason, out.ReasonText = code, text
+		return []ledger.IndexRow{out}
+	}
+	if row.Err != nil {
+		return bad(row.Err.Code, documentText(row.Err))
+	}
+	wanted, err := f.src.Mapping.RowWanted(s.Name, rel, row.Value)
+	switch {
+	case err != nil:
+		return bad("bad_where", err.Error())
+	case !wanted:
+		return nil
+	case s.Pair != sidecar.PairKey:
+		return []ledger.IndexRow{out}
+	}
+	keys, err := f.src.Mapping.RowKeys(s.Name, rel, row.Value)
+	if err != nil {
+		return bad("bad_key", err.Error())
+	}
+	if len(keys) == 0 {
+		return []ledger.IndexRow{out} // never found, but listed as an orphan
+	}
+	rows := make([]ledger.IndexRow, len(keys))
+	for i, key := range keys {
+		rows[i] = out
+		rows[i].Key = key
+	}
+	return rows
 }
 
 // documentText is the sentence of a document's defect; the code stands beside

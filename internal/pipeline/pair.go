@@ -34,10 +34,19 @@ func (f *feed) pair(ctx context.Context, r ledger.Recording, env *mapping.Env) (
 		var rows []ledger.DocumentRow
 		if key != "" {
 			var err error
-			if rows, err = f.p.ledger.Lookup(ctx, f.src.Name, s.Name, key, 2); err != nil {
+			if rows, err = f.p.ledger.Lookup(ctx, f.src.Name, s.Name, key, mostRows); err != nil {
 				return p, err
 			}
 			if rows, err = f.present(ctx, s, rows); err != nil {
+				return p, err
+			}
+			rows, err = f.choose(ctx, r, s, key, rows, env)
+			var open *undecided
+			if errors.As(err, &open) {
+				p.problem = &open.Decision
+				return p, nil
+			}
+			if err != nil {
 				return p, err
 			}
 		}

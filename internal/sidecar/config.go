@@ -2,10 +2,12 @@ package sidecar
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"path"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/bmatcuk/doublestar/v4"
@@ -41,6 +43,16 @@ type Config struct {
 	MediaKeyExpr string `toml:"media_key"`
 	Required     *bool  `toml:"required"` // default true: a recording waits for it
 
+	// Expressions over row and file (the document's own name), all optional.
+	Where  string `toml:"where"`  // false: the row, or the document, counts as not there
+	Prefer string `toml:"prefer"` // pair = key: of the rows that share a key, the one with the greatest value
+	// At and MediaAt (this one over what media_key sees) are instants: of the
+	// rows that share a key the nearest within Window belongs to the recording,
+	// and every row to one recording only.
+	At      string `toml:"at"`
+	MediaAt string `toml:"media_at"`
+	Window  string `toml:"window"` // largest distance, such as "3m"
+
 	Record  string `toml:"record"`  // xml with pair = key: the element that is one document
 	Growing bool   `toml:"growing"` // a list that is never finished: what is behind its last whole record is left alone
 
@@ -73,6 +85,7 @@ func (c Config) Validate() []error {
 	}
 	c.validateCSV(&d)
 	c.validateList(&d)
+	c.validateChoice(&d)
 	return d
 }
 
@@ -170,6 +183,46 @@ func (c Config) validateList(d *defects) {
 	if c.Growing && c.Format == formatXML {
 		d.add("growing", "cannot be used for xml: an unfinished XML file is no document")
 	}
+}
+
+// validateChoice checks how one row is chosen among several.
+func (c Config) validateChoice(d *defects) {
+	for _, set := range []struct{ key, value string }{{"prefer", c.Prefer}, {"at", c.At}, {"media_at", c.MediaAt}, {"window", c.Window}} {
+		if set.value != "" && !c.isList() {
+			d.add(set.key, `is only used with pair = "key"; elsewhere a recording has one document`)
+		}
+	}
+	if c.At == "" && c.MediaAt == "" && c.Window == "" {
+		return
+	}
+	for _, set := range []struct{ key, value, example string }{
+		{"at", c.At, `'time(row.START)'`}, {"media_at", c.MediaAt, `'time(name.clock, "150405")'`}, {"window", c.Window, `"3m"`},
+	} {
+		if set.value == "" {
+			d.add(set.key, "is needed to find the nearest row: at, media_at and window belong together; for example %s", set.example)
+		}
+	}
+	if _, err := c.nearest(); c.Window != "" && err != nil {
+		d.add("window", `%q is no duration above zero; write a number with a unit, as in "3m"`, c.Window)
+	}
+}
+
+func (c Config) nearest() (time.Duration, error) {
+	window, err := time.ParseDuration(c.Window)
+	if err == nil && window <= 0 {
+		err = errors.New("not above zero")
+	}
+	return window, err
+}
+
+// Nearest is the largest distance in time between a recording and its row; 0
+// when rows are not chosen by time.
+func (c Config) Nearest() time.Duration {
+	window, err := c.nearest()
+	if err != nil {
+		return 0 // Validate refuses it
+	}
+	return window
 }
 
 // WithDefaults returns c with an unset Format and Pair filled in.
