@@ -48,7 +48,7 @@ func (a *app) root() *cobra.Command {
 		return usage(err.Error(), c.CommandPath()+" --help lists the flags")
 	})
 	root.AddCommand(
-		a.demoCommand(), a.runCommand(), a.onceCommand(), a.checkCommand(), a.planCommand(),
+		a.demoCommand(), a.runCommand(), a.onceCommand(), a.checkCommand(), a.planCommand(), a.presetsCommand(),
 		a.statusCommand(), a.listCommand(), a.showCommand(), a.retryCommand(), a.orphansCommand(),
 		a.ledgerCommand(), a.sandboxCommand(), a.versionCommand(),
 	)

@@ -77,7 +77,7 @@ func TestNoPathsOfOneMachine(t *testing.T) {
 		t.Fatal("the pattern is wrong")
 	}
 	texts(t, func(rel string, text []byte) {
-		if strings.Contains(rel, "testdata/") {
+		if rel == ".git" || strings.Contains(rel, "testdata/") { // .git is a file in a linked checkout
 			return // recorders' own exports do name directories of theirs
 		}
 		if found := homes.Find(text); found != nil {

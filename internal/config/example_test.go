@@ -82,6 +82,7 @@ func TestExampleShowsEveryKey(t *testing.T) {
 	text = off.ReplaceAllString(text, "$1$2")
 	for _, choice := range [][2]string{
 		{`after = "keep"`, `after = "move"`},
+		{`preset = "genesys-cloud"`, ``},
 		{`region = "us" `, `# `},
 		{`pair = "stem"`, `pair = "key"`}, {`suffix = "_metadata.json"`, ``},
 		{`header = true`, `header = false`},

@@ -96,7 +96,7 @@ func TestSourceMistakes(t *testing.T) {
 		"call.segment_index":        {1, 17, "unknown"},
 		"call.segment_count":        {1, 1, "too many arguments"},
 		"call.custom.Dept":          {1, 13, "unexpected"},
-		"sidecar.sidecar.key":       {1, 1, "unknown name sidecar; known here: row"},
+		"sidecar.sidecar.key":       {1, 1, "unknown name sidecar; known here: file, row"},
 		"sidecar.sidecar.media_key": {1, 1, "unknown name sidecar; known here: audio, file, name"},
 	}
 	for _, ce := range mistakes(t, err) {

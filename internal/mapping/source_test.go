@@ -57,7 +57,7 @@ func TestKeys(t *testing.T) {
 			t.Errorf("RowKeys(%s, %v) = %q, %v, want %q", tt.sidecar, tt.row, got, err, tt.want)
 		}
 	}
-	_, err := rowKey(s, "users", map[string]any{"id": []any{"a"}})
+	_, err := rowKey(s, "users", map[string]any{"id": map[string]any{"a": "b"}})
 	wantFieldError(t, err, "sidecar.users.key", "bad_value")
 
 	env := mapping.Env{File: call.File{Path: "recordings/2026-11-02/1/CH1.wav"}, Names: map[string]string{"id": "007"}}

@@ -141,7 +141,7 @@ func TestFor(t *testing.T) {
 // Every example of the operators' page is a valid [[source.sidecar]] and says
 // nothing that Config does not know.
 func TestOperatorsPage(t *testing.T) {
-	page, err := os.ReadFile("../../docs/sidecars.md")
+	page, err := os.ReadFile("../../docs/pairing.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,14 +172,14 @@ func TestOperatorsPage(t *testing.T) {
 
 // Every code that a document can be refused with is explained to operators.
 func TestOperatorsPageExplainsCodes(t *testing.T) {
-	page, err := os.ReadFile("../../docs/sidecars.md")
+	page, err := os.ReadFile("../../docs/pairing.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, code := range []string{"encoding", "too_large", "limits", "no_record", "format", "csv_syntax", "control_char", "header",
 		"duplicate_header", "fields", "json_syntax", "duplicate_key", "trailing", "depth", "type"} {
 		if !strings.Contains(string(page), "`"+code+"`") {
-			t.Errorf("docs/sidecars.md does not explain %s", code)
+			t.Errorf("docs/pairing.md does not explain %s", code)
 		}
 	}
 }
