@@ -20,20 +20,30 @@ import (
 
 func (a *app) planCommand() *cobra.Command {
 	var verbose bool
+	var explain string
 	c := &cobra.Command{
 		Use:   "plan [PATH...]",
 		Short: "Dry run: pairs, call records and requests; sends nothing",
 		Long: "Decide about the files of the sources (or of the PATHs within them) exactly as the daemon\n" +
 			"would, without waiting, sending or moving anything, and show what pairs with what, the call\n" +
 			"record, each destination's request, and everything refused with its reason. What an existing\n" +
-			"ledger says was sent before is marked. One line a recording; everything with PATHs or --verbose.",
+			"ledger says was sent before is marked. One line a recording; everything with PATHs or --verbose.\n\n" +
+			"--explain traces one expression over every recording: call.started_at, call.custom.Site, accept,\n" +
+			"sidecar.users.media_key.",
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.plan(c.Context(), args, verbose || len(args) > 0)
+			return a.plan(c.Context(), args, planView{verbose: verbose || len(args) > 0, explain: explain})
 		},
 	}
 	a.jsonFlag(c)
 	c.Flags().BoolVarP(&verbose, "verbose", "v", false, "call records and requests of every recording")
+	c.Flags().StringVar(&explain, "explain", "", "trace the expression of this `field`, part by part")
 	return c
+}
+
+// planView is what of a plan is printed.
+type planView struct {
+	verbose bool
+	explain string // a field; "": the plans
 }
 
 // planned is the JSON contract of `plan`: one object per recording.
@@ -80,13 +90,21 @@ type planSummary struct {
 	Sendable   int            `json:"sendable"`
 	Refused    int            `json:"refused"`
 	Known      int            `json:"known"` // in the ledger already, so not sent again
+	Unmatched  planUnmatched  `json:"unmatched"`
 	States     map[string]int `json:"states"`
 	Reasons    map[string]int `json:"reasons"`
 }
 
+// planUnmatched counts what no recording was paired with.
+type planUnmatched struct {
+	Documents int `json:"documents"`
+	Rows      int `json:"rows"`
+	Bad       int `json:"bad"` // documents that cannot be read
+}
+
 // plan runs the daemon's own intake over a ledger of its own that is thrown
 // away, so that plan and daemon cannot disagree.
-func (a *app) plan(ctx context.Context, args []string, verbose bool) error {
+func (a *app) plan(ctx context.Context, args []string, view planView) error {
 	cfg, err := a.loadConfig()
 	if err != nil {
 		return err
@@ -109,13 +127,19 @@ func (a *app) plan(ctx context.Context, args []string, verbose bool) error {
 	if err != nil {
 		return err
 	}
+	if err := explainable(cfg, view.explain); err != nil {
+		return err
+	}
 	if err := p.Run(ctx, ctx); err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {
 		return &problem{code: exitTemporary, what: "stopped by a signal", hint: "run ingestd plan again"}
 	}
-	return a.printPlans(ctx, &planner{led: led, p: p, known: a.ledgerBeside(ctx, cfg)}, verbose)
+	if view.explain != "" {
+		return a.explain(ctx, &planner{led: led, p: p}, view.explain)
+	}
+	return a.printPlans(ctx, &planner{led: led, p: p, known: a.ledgerBeside(ctx, cfg)}, view.verbose)
 }
 
 // ledgerBeside opens the real ledger, if there is one that may be read.
@@ -199,6 +223,9 @@ func (a *app) printPlans(ctx context.Context, pl *planner, verbose bool) error {
 		return a.printPlan(one)
 	})
 	if err != nil {
+		return err
+	}
+	if err := a.printUnmatched(ctx, pl, &sum.Unmatched); err != nil {
 		return err
 	}
 	if a.json {
@@ -357,6 +384,9 @@ func (a *app) printSummary(s planSummary) {
 	fmt.Fprintf(out, "\n%d of %d recordings matched; %d deliveries would be sent, %d are in the ledger already, %d are refused\n", s.Matched, s.Recordings, s.Sendable, s.Known, s.Refused)
 	for _, r := range sortedKeys(s.Reasons) {
 		fmt.Fprintf(out, "  %6d  %s\n", s.Reasons[r], r)
+	}
+	if u := s.Unmatched; u.Documents+u.Rows+u.Bad > 0 {
+		fmt.Fprintf(out, "without a recording: %d documents, %d rows of lists; %d that cannot be read\n", u.Documents, u.Rows, u.Bad)
 	}
 	if s.Recordings > 0 && s.Matched == 0 {
 		fmt.Fprintln(out, "NOTHING MATCHED: look at the pairing of the source and at the reasons above")

@@ -44,6 +44,9 @@ func (s *Source) compileRows(sc SidecarExprs) []error {
 			return nil
 		}
 		field := "sidecar." + sc.Name + "." + key
+		if c == media {
+			s.texts[field] = text
+		}
 		return c.compile(field, field, text)
 	}
 	p := rowPrograms{
@@ -57,6 +60,9 @@ func (s *Source) compileRows(sc SidecarExprs) []error {
 	s.rows[sc.Name] = p
 	return append(rows.errs, media.errs...)
 }
+
+// MaxKeys is how many keys a row may have.
+const MaxKeys = 16
 
 // RowKeys are the keys under which a row of a sidecar is found: one, or each of
 // a list; none when the row has no key or the sidecar is not paired by key.
@@ -73,6 +79,9 @@ func (s *Source) RowKeys(sidecar, file string, row map[string]any) ([]string, er
 	list, ok := v.([]any)
 	if !ok {
 		list = []any{v}
+	}
+	if len(list) > MaxKeys {
+		return nil, fieldError(p.field, problemf(CodeValue, "the row has %d keys, more than the %d that are allowed", len(list), MaxKeys))
 	}
 	var keys []string
 	for _, v := range list {

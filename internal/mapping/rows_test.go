@@ -30,6 +30,8 @@ func TestRowKeys(t *testing.T) {
 		{`list(row.ids)`, map[string]any{"ids": "a"}, []string{"a"}, ""},
 		{`list(row.ids)`, map[string]any{}, nil, ""},
 		{`row.id`, map[string]any{"id": true}, nil, "bad_value"},
+		{`row.ids`, map[string]any{"ids": make([]any, mapping.MaxKeys)}, nil, ""},
+		{`row.ids`, map[string]any{"ids": make([]any, mapping.MaxKeys+1)}, nil, "bad_value"},
 	} {
 		s := rowsSource(t, mapping.SidecarExprs{Key: tt.key, MediaKey: `file.stem`})
 		got, err := s.RowKeys("list", "exports/list.csv", tt.row)
@@ -112,5 +114,56 @@ func TestRowAndMediaTime(t *testing.T) {
 	at, err = s.MediaTime("list", mapping.Env{Names: map[string]string{"clock": "110000"}})
 	if want := time.Date(2026, 11, 2, 16, 0, 0, 0, time.UTC); err != nil || !at.Equal(want) {
 		t.Errorf("recording: %v, %v", at, err)
+	}
+}
+
+func TestExplain(t *testing.T) {
+	s := compileSource(t, mapping.SourceConfig{TimeZone: "America/Chicago", Accept: `csv.status == "ok"`,
+		Sidecars: []mapping.SidecarExprs{{Name: "csv"}, {Name: "users", Key: `row.id`, MediaKey: `lower(csv.agent)`}},
+		Call: map[string]string{"started_at": `time(csv.date + " " + csv.time, "2006-01-02 15:04")`, "direction": `"unknown"`,
+			"agent_name": `let who = users.name ?? csv.agent; upper(who)`}})
+	env := mapping.Env{Docs: map[string]map[string]any{"csv": {"date": "2026-11-02", "time": "14:05", "agent": "U1", "status": "ok"}}}
+	type part struct {
+		expr  string
+		value any
+	}
+	for field, want := range map[string][]part{
+		"accept": {{`csv.status`, "ok"}, {`csv.status == "ok"`, true}},
+		"call.started_at": {{`csv.date`, "2026-11-02"}, {`csv.date + " "`, "2026-11-02 "}, {`csv.time`, "14:05"}, {`csv.date + " " + csv.time`, "2026-11-02 14:05"},
+			{`time(csv.date + " " + csv.time, "2006-01-02 15:04")`, time.Date(2026, 11, 2, 20, 5, 0, 0, time.UTC)}},
+		"call.agent_name":         {{`users.name`, nil}, {`csv.agent`, "U1"}, {`users.name ?? csv.agent`, "U1"}, {`let who = users.name ?? csv.agent; upper(who)`, "U1"}},
+		"sidecar.users.media_key": {{`csv.agent`, "U1"}, {`lower(csv.agent)`, "u1"}},
+	} {
+		got, err := s.Explain(field, env)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen := map[string]any{}
+		for _, p := range got.Steps {
+			if p.Err != nil {
+				t.Errorf("%s: %s: %v", field, p.Expr, p.Err)
+			}
+			if at, ok := p.Value.(time.Time); ok {
+				p.Value = at.UTC()
+			}
+			seen[p.Expr] = p.Value
+		}
+		for _, w := range want {
+			if v, ok := seen[w.expr]; !ok || v != w.value {
+				t.Errorf("%s: %s gives %v (there: %v), want %v; all parts: %v", field, w.expr, v, ok, w.value, seen)
+			}
+		}
+		if last := got.Steps[len(got.Steps)-1]; last.Expr != want[len(want)-1].expr || got.Expr != last.Expr {
+			t.Errorf("%s: the last part is %s", field, last.Expr)
+		}
+	}
+	env.Docs["csv"]["time"] = "five past two"
+	got, err := s.Explain("call.started_at", env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantFieldError(t, got.Steps[len(got.Steps)-1].Err, "call.started_at", "bad_time")
+	if _, err := s.Explain("call.nonsense", env); err == nil {
+		t.Error("an unknown field is explained")
 	}
 }

@@ -35,6 +35,7 @@ type Source struct {
 	custom   map[string]*program
 	names    []string               // of custom, sorted
 	rows     map[string]rowPrograms // by sidecar
+	texts    map[string]string      // expressions over a recording as configured, by field
 }
 
 // Env is what is known of one recording. A sidecar without an entry in Docs is
@@ -51,13 +52,14 @@ var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 // CompileSource checks everything. The error joins one *CompileError for each
 // mistake.
 func CompileSource(c SourceConfig) (*Source, error) {
-	s := &Source{call: map[string]*program{}, custom: map[string]*program{}, rows: map[string]rowPrograms{}}
+	s := &Source{call: map[string]*program{}, custom: map[string]*program{}, rows: map[string]rowPrograms{}, texts: map[string]string{}}
 	errs := s.settings(c)
 	for _, sc := range c.Sidecars {
 		s.sidecars = append(s.sidecars, sc.Name)
 	}
 	comp := newCompiler(sourceTypes(s.sidecars, s.pattern), s.defaults)
 	if c.Accept != "" {
+		s.texts["accept"] = c.Accept
 		s.accept = comp.compile("accept", "accept", c.Accept)
 		// The library's own AsBool would turn a missing value into false.
 		if s.accept != nil && s.accept.kind != reflect.Bool && s.accept.kind != reflect.Interface {
@@ -69,6 +71,7 @@ func CompileSource(c SourceConfig) (*Source, error) {
 			comp.fail("call."+name, c.Call[name], 0, 0, fmt.Sprintf("%q is no field of the call record; put values of your own into [source.call.custom]", name))
 			continue
 		}
+		s.texts["call."+name] = c.Call[name]
 		s.call[name] = comp.compile("call."+name, name, c.Call[name])
 	}
 	for _, name := range []string{"started_at", "direction"} {
@@ -78,6 +81,7 @@ func CompileSource(c SourceConfig) (*Source, error) {
 		}
 	}
 	for _, name := range sortedKeys(c.Custom) {
+		s.texts["call.custom."+name] = c.Custom[name]
 		s.custom[name] = comp.compile("call.custom."+name, "custom."+name, c.Custom[name])
 		s.names = append(s.names, name)
 	}

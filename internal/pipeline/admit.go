@@ -49,6 +49,13 @@ func (f *feed) pairAndMap(ctx context.Context, r ledger.Recording, env *mapping.
 	if err != nil {
 		return fieldProblem(err)
 	}
+	d, err := f.decide(ctx, r, env, pairing, file, entry)
+	d.Documents = pairing.uses
+	return d, err
+}
+
+// decide maps a recording with the documents that were found.
+func (f *feed) decide(ctx context.Context, r ledger.Recording, env *mapping.Env, pairing pairing, file *os.File, entry watcher.Entry) (ledger.Decision, error) {
 	if pairing.problem != nil {
 		return *pairing.problem, nil
 	}
@@ -63,7 +70,7 @@ func (f *feed) pairAndMap(ctx context.Context, r ledger.Recording, env *mapping.
 	}
 	if !accepted {
 		return ledger.Decision{State: ledger.Skipped, Reason: "not_accepted",
-			ReasonText: "the source's accept rule said no", Documents: pairing.uses}, nil
+			ReasonText: "the source's accept rule said no"}, nil
 	}
 	sum, err := hashFile(ctx, file, entry)
 	if err != nil {
@@ -72,14 +79,12 @@ func (f *feed) pairAndMap(ctx context.Context, r ledger.Recording, env *mapping.
 	env.File.SHA256 = hex.EncodeToString(sum[:])
 	record, err := f.src.Mapping.Call(*env)
 	if err != nil {
-		d, err := fieldProblem(err)
-		d.Documents = pairing.uses
-		return d, err
+		return fieldProblem(err)
 	}
 	key, named := record.BusinessKey(f.src.Name, r.Path)
 	d := ledger.Decision{
 		State: ledger.Ready, SHA256: env.File.SHA256, BusinessKey: key, Named: named,
-		Call: &record, Documents: pairing.uses,
+		Call: &record,
 	}
 	for _, name := range f.src.Destinations {
 		d.Deliveries = append(d.Deliveries, f.plan(name, call.Item{
