@@ -22,12 +22,12 @@ const mostUnmatched = 20
 func (a *app) printUnmatched(ctx context.Context, pl *planner, sum *planUnmatched) error {
 	shown := map[string]int{}
 	return pl.led.Reader().Orphans(ctx, func(o ledger.Orphan) error {
-		switch {
-		case o.Kind == ledger.RecordingWithoutSidecar:
+		switch o.Kind {
+		case ledger.RecordingWithoutSidecar:
 			return nil // it stands among the recordings
-		case o.Kind == ledger.BadDocument:
+		case ledger.BadDocument:
 			sum.Bad++
-		case o.Kind == ledger.RowWithoutRecording:
+		case ledger.RowWithoutRecording:
 			sum.Rows++
 		default:
 			sum.Documents++

@@ -41,6 +41,8 @@ func source(s config.Source) pipeline.Source {
 		Rule: s.Rule, ScanEvery: time.Duration(s.ScanEvery), Sidecars: sidecars, Mapping: s.Mapping,
 		WaitForSidecar: time.Duration(s.WaitForSidecar), OnMissing: s.OnMissingSidecar,
 		After: s.After, Archive: s.Archive, Zone: s.Zone,
+		Copies: s.Copies, WaitForCopy: time.Duration(s.WaitForCopy),
+		DurationTolerance: time.Duration(s.DurationTolerance), OnDurationMismatch: s.OnDurationMismatch,
 	}
 }
 

@@ -80,12 +80,27 @@ type Source struct {
 	OnMissingSidecar string           `toml:"on_missing_sidecar"` // hold, send, quarantine
 	After            string           `toml:"after"`              // keep, move, delete
 	Archive          string           `toml:"archive"`            // absolute template with {source} {year} {month} {day} {hour}
-	Sidecars         []sidecar.Config `toml:"sidecar"`            // never empty
-	Call             Call             `toml:"call"`
+	Copies           []string         `toml:"copies"`             // globs, best first: which of several copies of a recording is sent
+	WaitForCopy      senders.Duration `toml:"wait_for_copy"`
+	// DurationTolerance is how far the measured length may be from the one that
+	// the metadata states; 0: never compared.
+	DurationTolerance  senders.Duration `toml:"duration_tolerance"`
+	OnDurationMismatch string           `toml:"on_duration_mismatch"` // warn, hold
+	Integrity          Integrity        `toml:"integrity"`
+	Sidecars           []sidecar.Config `toml:"sidecar"` // never empty
+	Call               Call             `toml:"call"`
 
 	Zone    *time.Location  `toml:"-"` // UTC when TimeZone is ""
 	Rule    watcher.Rule    `toml:"-"` // from Settle and Complete
 	Mapping *mapping.Source `toml:"-"` // every expression of the source, compiled
+}
+
+// Integrity is [source.integrity]: expressions for what the metadata states of
+// the file itself.
+type Integrity struct {
+	Bytes  string `toml:"bytes"`
+	SHA256 string `toml:"sha256"` // hex
+	MD5    string `toml:"md5"`    // hex
 }
 
 // Call is [source.call]: expressions by call record field.
@@ -202,7 +217,10 @@ func (d *decoder) source(i int, t table) Source {
 		Complete:         "settle",
 		WaitForSidecar:   senders.Duration(15 * time.Minute),
 		OnMissingSidecar: "hold",
-		After:            "keep",
+		WaitForCopy:      senders.Duration(10 * time.Minute),
+
+		OnDurationMismatch: "warn",
+		After:              "keep",
 	}
 	d.preset(path, t, &s)
 	if p, given := t["sidecar"]; given {

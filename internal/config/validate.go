@@ -84,6 +84,7 @@ func (c *Config) source(d *defects, i int) {
 	s.globs(d, path)
 	s.times(d, path)
 	d.oneOf(path+".on_missing_sidecar", s.OnMissingSidecar, "hold", "send", "quarantine")
+	d.oneOf(path+".on_duration_mismatch", s.OnDurationMismatch, "warn", "hold")
 	d.oneOf(path+".after", s.After, "keep", "move", "delete")
 	s.archive(d, path)
 	for j, side := range s.Sidecars {
@@ -117,7 +118,7 @@ func (s *Source) globs(d *defects, path string) {
 	for _, set := range []struct {
 		key   string
 		globs []string
-	}{{"include", s.Include}, {"exclude", s.Exclude}} {
+	}{{"include", s.Include}, {"exclude", s.Exclude}, {"copies", s.Copies}} {
 		for _, glob := range set.globs {
 			switch {
 			case glob == "" || !doublestar.ValidatePattern(glob):
@@ -139,6 +140,8 @@ func (s *Source) times(d *defects, path string) {
 		{"settle", s.Settle, senders.Duration(time.Millisecond), senders.Duration(24 * time.Hour)},
 		{"scan_every", s.ScanEvery, senders.Duration(100 * time.Millisecond), senders.Duration(24 * time.Hour)},
 		{"wait_for_sidecar", s.WaitForSidecar, 0, longest},
+		{"wait_for_copy", s.WaitForCopy, 0, longest},
+		{"duration_tolerance", s.DurationTolerance, 0, longest},
 	} {
 		if t.value < t.min || t.value > t.max {
 			d.addf(path+"."+t.key, "%s is outside %s to %s", t.value, t.min, t.max)

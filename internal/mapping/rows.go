@@ -181,12 +181,13 @@ func (s *Source) Rank(sidecar, file string, row map[string]any) (Rank, error) {
 	return Rank{}, fieldError(p.field, problemf(CodeValue, "the value is no number, text or time, so rows cannot be ordered by it"))
 }
 
-// RowTime and MediaTime are the instants by which the nearest row is found;
-// zero when the row or the recording has none. The error is a *FieldError.
+// RowTime is the instant of a row by which the nearest one is found; zero when
+// it has none. The error is a *FieldError.
 func (s *Source) RowTime(sidecar, file string, row map[string]any) (time.Time, error) {
 	return instant(s.rows[sidecar].at, rowValues(file, row))
 }
 
+// MediaTime is the recording's side of [Source.RowTime].
 func (s *Source) MediaTime(sidecar string, e Env) (time.Time, error) {
 	return instant(s.rows[sidecar].mediaAt, s.values(e))
 }

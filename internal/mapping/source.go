@@ -19,6 +19,7 @@ type SourceConfig struct {
 	Call        map[string]string // canonical field -> expression; empty: see [Source.Call]
 	Custom      map[string]string // name of the operator's choice -> expression
 	Sidecars    []SidecarExprs    // in the order of the config file
+	Integrity   Stated            // expressions for what the metadata says of the file
 }
 
 // SidecarExprs are the expressions of one sidecar; see [Source.RowKeys] and
@@ -35,6 +36,7 @@ type Source struct {
 	custom   map[string]*program
 	names    []string               // of custom, sorted
 	rows     map[string]rowPrograms // by sidecar
+	stated   map[string]*program    // of Integrity, by key
 	texts    map[string]string      // expressions over a recording as configured, by field
 }
 
@@ -52,7 +54,7 @@ var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 // CompileSource checks everything. The error joins one *CompileError for each
 // mistake.
 func CompileSource(c SourceConfig) (*Source, error) {
-	s := &Source{call: map[string]*program{}, custom: map[string]*program{}, rows: map[string]rowPrograms{}, texts: map[string]string{}}
+	s := &Source{call: map[string]*program{}, custom: map[string]*program{}, rows: map[string]rowPrograms{}, texts: map[string]string{}, stated: map[string]*program{}}
 	errs := s.settings(c)
 	for _, sc := range c.Sidecars {
 		s.sidecars = append(s.sidecars, sc.Name)
@@ -84,6 +86,12 @@ func CompileSource(c SourceConfig) (*Source, error) {
 		s.texts["call.custom."+name] = c.Custom[name]
 		s.custom[name] = comp.compile("call.custom."+name, "custom."+name, c.Custom[name])
 		s.names = append(s.names, name)
+	}
+	for key, text := range map[string]string{"integrity.bytes": c.Integrity.Bytes, "integrity.sha256": c.Integrity.SHA256, "integrity.md5": c.Integrity.MD5} {
+		if text != "" {
+			s.texts[key] = text
+			s.stated[key] = comp.compile(key, key, text)
+		}
 	}
 	errs = append(errs, comp.errs...)
 	for _, sc := range c.Sidecars {

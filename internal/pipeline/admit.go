@@ -28,7 +28,8 @@ var errChanged = errors.New("file changed while it was read")
 func (f *feed) admit(ctx context.Context, r ledger.Recording, file *os.File, entry watcher.Entry) (ledger.Decision, error) {
 	info, err := media.Probe(file, entry.Identity.Size)
 	var bad *media.Error
-	if errors.As(err, &bad) && !(media.IsArchive(info.Container) && f.takesArchives()) {
+	chat := media.IsArchive(info.Container) && f.takesArchives()
+	if errors.As(err, &bad) && !chat {
 		return quarantine(bad.Code, bad.Text), nil
 	}
 	if err != nil && bad == nil {
@@ -81,7 +82,13 @@ func (f *feed) decide(ctx context.Context, r ledger.Recording, env *mapping.Env,
 	if err != nil {
 		return fieldProblem(err)
 	}
+	if d, err := f.proves(ctx, r, *env, record, file); d != nil || err != nil {
+		return derefOr(d), err
+	}
 	key, named := record.BusinessKey(f.src.Name, r.Path)
+	if d, err := f.copyOf(ctx, r, key, named, env.File.SHA256); d != nil || err != nil {
+		return derefOr(d), err
+	}
 	d := ledger.Decision{
 		State: ledger.Ready, SHA256: env.File.SHA256, BusinessKey: key, Named: named,
 		Call: &record,
@@ -92,6 +99,13 @@ func (f *feed) decide(ctx context.Context, r ledger.Recording, env *mapping.Env,
 		}))
 	}
 	return d, nil
+}
+
+func derefOr(d *ledger.Decision) ledger.Decision {
+	if d == nil {
+		return ledger.Decision{}
+	}
+	return *d
 }
 
 // takesArchives tells whether a destination of the source takes archives of

@@ -46,6 +46,15 @@ type Source struct {
 	After          string // AfterKeep, AfterMove, AfterDelete
 	Archive        string // template with {source} {year} {month} {day} {hour}
 	Zone           *time.Location
+	// Copies are globs over the path, best first, by which one of several
+	// copies of a recording is chosen; WaitForCopy is how long each place in
+	// the list waits for the one before it.
+	Copies      []string
+	WaitForCopy time.Duration
+	// DurationTolerance is how far the measured length may be from the stated
+	// one; 0: never compared.
+	DurationTolerance  time.Duration
+	OnDurationMismatch string // OnMismatchWarn, OnMismatchHold
 }
 
 // What happens to a recording whose sidecar has not come in time.
