@@ -84,7 +84,7 @@ func (c *Client) readRefusal(ctx context.Context, answer senders.Answer, a sende
 // delivery may have reached the vendor whole, it did: the name is made of the
 // delivery's key. The id is looked up, and missing it is no reason to doubt.
 func (c *Client) duplicate(ctx context.Context, answer senders.Answer, a senders.Attempt, r *request) (senders.Receipt, error) {
-	there, asked := c.find(ctx, r.metadata.FileName, r.metadata.ClientCallID, a.FirstAttempt)
+	there, asked := c.find(ctx, r.metadata.FileName, r.metadata.ClientCallID, a.Began)
 	found := asked == nil && there != nil
 	if !a.Own {
 		e := held(answer, "duplicate_foreign", "AuthenticX already holds this file name, and this ledger never sent it; a lost ledger or a second ingestd with this destination's name would do that: look at the interaction there")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -13,9 +14,11 @@ import (
 )
 
 // Limits of one question. The window is about arrival at the vendor, whose
-// clock may differ; the call id alone is precise.
+// clock may differ; it begins long before, because a person's retry forgets
+// when the first attempt was. The call id alone is precise.
 const (
-	askedAround = time.Hour
+	askedBefore = 7 * 24 * time.Hour
+	askedAfter  = time.Hour
 	askPageSize = 100
 	askPages    = 50
 )
@@ -47,14 +50,10 @@ func (c *Client) find(ctx context.Context, fileName, clientCallID string, since 
 	if clientCallID == "" {
 		return nil, errors.New("no ClientCallId was sent")
 	}
-	now := c.deps.Now()
-	if since.IsZero() {
-		since = now
-	}
 	q := url.Values{
 		"ClientCallId": {clientCallID}, "PageSize": {strconv.Itoa(askPageSize)},
-		"StartDate": {since.Add(-askedAround).UTC().Format(time.RFC3339)},
-		"EndDate":   {now.Add(askedAround).UTC().Format(time.RFC3339)},
+		"StartDate": {since.Add(-askedBefore).UTC().Format(time.RFC3339)},
+		"EndDate":   {c.deps.Now().Add(askedAfter).UTC().Format(time.RFC3339)},
 	}
 	for range askPages {
 		answer, err := c.get(ctx, c.base+"/Metadata?"+q.Encode())
@@ -90,11 +89,14 @@ func (c *Client) Reconcile(ctx context.Context, a senders.Attempt) (senders.Verd
 	if name == "" {
 		return senders.Verdict{Text: "AuthenticX cannot be asked: the ledger has no file name of an earlier attempt"}, nil
 	}
-	there, err := c.find(ctx, name, a.IDs[idClientCallID], a.FirstAttempt)
+	there, err := c.find(ctx, name, a.IDs[idClientCallID], a.Began)
 	var e *senders.Error
 	switch {
-	case errors.As(err, &e):
-		return senders.Verdict{Text: "AuthenticX could not be asked: " + e.Text}, nil
+	case errors.As(err, &e) && e.HTTPStatus != http.StatusForbidden && e.HTTPStatus != http.StatusNotFound:
+		return senders.Verdict{}, e
+	case e != nil:
+		// It concerns this route alone: uploads go on.
+		return senders.Verdict{Text: "AuthenticX does not let this client read its list; ask for the right to read metadata"}, nil
 	case err != nil:
 		return senders.Verdict{Text: "AuthenticX could not be asked: " + err.Error()}, nil
 	case there == nil:

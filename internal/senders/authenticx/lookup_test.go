@@ -183,55 +183,63 @@ func TestReconcile(t *testing.T) {
 		ids  map[string]string
 		list func(url.Values) any
 		want senders.Outcome
+		err  senders.Class // instead of a verdict
 	}{
-		"present": {ids, func(url.Values) any { return []any{entry(anID, "acme/"+key+".wav")} }, senders.Present},
+		"present": {ids, func(url.Values) any { return []any{entry(anID, "acme/"+key+".wav")} }, senders.Present, ""},
 		"present, stored name": {ids, func(url.Values) any {
 			return []any{map[string]any{"Id": anID, "FileName": "/x/" + key + ".wav.acxMedia"}}
-		}, senders.Present},
-		"absent": {ids, func(url.Values) any { return []any{} }, senders.Absent},
+		}, senders.Present, ""},
+		"absent": {ids, func(url.Values) any { return []any{} }, senders.Absent, ""},
 		"others only": {ids, func(q url.Values) any {
 			if q.Has("LastId") {
 				return []any{}
 			}
 			return page(1)
-		}, senders.Absent},
+		}, senders.Absent, ""},
 		"on the second page": {ids, func(q url.Values) any {
 			if q.Get("LastId") == "00000001-0000-4000-8000-000000000002" {
 				return []any{entry(anID, key+".wav")}
 			}
 			return page(1)
-		}, senders.Present},
-		"the same page for ever": {ids, func(url.Values) any { return page(1) }, senders.Unknown},
+		}, senders.Present, ""},
+		"the same page for ever": {ids, func(url.Values) any { return page(1) }, senders.Unknown, ""},
 		"no end": {ids, func(q url.Values) any {
 			n := 0
 			fmt.Sscanf(q.Get("LastId"), "%d", &n)
 			return page(n + 1)
-		}, senders.Unknown},
-		"longer name":        {ids, func(q url.Values) any { return lastPage(q, entry(anID, key+".wav.wav")) }, senders.Absent},
-		"hostile id":         {ids, func(url.Values) any { return []any{entry("a\r\nb", key+".wav")} }, senders.Unknown},
-		"null":               {ids, func(url.Values) any { return nil }, senders.Unknown},
-		"object":             {ids, func(url.Values) any { return map[string]any{} }, senders.Unknown},
-		"401":                {ids, func(url.Values) any { return 401 }, senders.Unknown},
-		"403":                {ids, func(url.Values) any { return 403 }, senders.Unknown},
-		"404":                {ids, func(url.Values) any { return 404 }, senders.Unknown},
-		"429":                {ids, func(url.Values) any { return 429 }, senders.Unknown},
-		"500":                {ids, func(url.Values) any { return 500 }, senders.Unknown},
-		"no call id":         {map[string]string{"file_name": "x"}, nil, senders.Unknown},
-		"nothing journalled": {nil, nil, senders.Unknown},
+		}, senders.Unknown, ""},
+		"longer name":        {ids, func(q url.Values) any { return lastPage(q, entry(anID, key+".wav.wav")) }, senders.Absent, ""},
+		"hostile id":         {ids, func(url.Values) any { return []any{entry("a\r\nb", key+".wav")} }, senders.Unknown, ""},
+		"null":               {ids, func(url.Values) any { return nil }, senders.Unknown, ""},
+		"object":             {ids, func(url.Values) any { return map[string]any{} }, senders.Unknown, ""},
+		"401":                {ids, func(url.Values) any { return 401 }, senders.Unknown, senders.Auth},
+		"403":                {ids, func(url.Values) any { return 403 }, senders.Unknown, ""},
+		"404":                {ids, func(url.Values) any { return 404 }, senders.Unknown, ""},
+		"429":                {ids, func(url.Values) any { return 429 }, senders.Unknown, senders.RateLimited},
+		"500":                {ids, func(url.Values) any { return 500 }, senders.Unknown, senders.Refused},
+		"no call id":         {map[string]string{"file_name": "x"}, nil, senders.Unknown, ""},
+		"nothing journalled": {nil, nil, senders.Unknown, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			v := newTenant(t)
 			v.list = c.list
 			s := sender(t, config(t, v.url), authenticx.Deps{Now: func() time.Time { return now }})
-			verdict, err := s.Reconcile(t.Context(), senders.Attempt{Item: v.item(), IDs: c.ids, FirstAttempt: now.Add(-2 * time.Hour)})
-			if err != nil || verdict.Outcome != c.want || verdict.Text == "" || strings.Contains(verdict.Text, "5550199") {
+			verdict, err := s.Reconcile(t.Context(), senders.Attempt{Item: v.item(), IDs: c.ids, Began: now.Add(-2 * time.Hour)})
+			if c.err != "" {
+				e := new(senders.Error)
+				if !errors.As(err, &e) || e.Class != c.err || strings.Contains(e.Error(), "5550199") {
+					t.Fatalf("%+v, %v, want %s", verdict, err, c.err)
+				}
+				return
+			}
+			if err != nil || verdict.Outcome != c.want || verdict.Text == "" {
 				t.Fatalf("%+v, %v", verdict, err)
 			}
 			if (verdict.IDs["authenticx_id"] == anID) != (c.want == senders.Present) {
 				t.Fatalf("%+v", verdict)
 			}
 			for _, q := range v.queries {
-				if q.Get("ClientCallId") != "call 7" || q.Get("StartDate") != "2026-11-20T07:00:00Z" || q.Get("EndDate") != "2026-11-20T11:00:00Z" {
+				if q.Get("ClientCallId") != "call 7" || q.Get("StartDate") != "2026-11-13T08:00:00Z" || q.Get("EndDate") != "2026-11-20T11:00:00Z" {
 					t.Fatalf("asked for %v", q)
 				}
 			}
