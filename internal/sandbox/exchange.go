@@ -45,9 +45,14 @@ func (x *exchange) refuse(status int, text string) {
 // reject answers with an error of any shape; note goes to the logs. Behind a
 // body that was not read, the connection ends with the answer.
 func (x *exchange) reject(status int, note string, v any) {
+	x.rejectAs(status, note, "application/json; charset=utf-8", encode(v))
+}
+
+// rejectAs is reject for a vendor whose errors are no JSON objects.
+func (x *exchange) rejectAs(status int, note, contentType string, body []byte) {
 	x.line.Note = note
 	x.last = x.line.Bytes != x.r.ContentLength
-	x.reply(status, v)
+	x.write(status, contentType, body)
 	x.b.log.Info("request refused", "method", x.line.Method, "route", x.line.Route, "status", status, "why", note)
 }
 
