@@ -82,7 +82,10 @@ func (c *Client) readRefusal(ctx context.Context, answer senders.Answer, a sende
 
 // duplicate settles a FileName that is in use. When an earlier attempt of this
 // delivery may have reached the vendor whole, it did: the name is made of the
-// delivery's key. The id is looked up, and missing it is no reason to doubt.
+// delivery's key. The id is looked up, and a list that cannot be had is no
+// reason to doubt. A list that denies what the refusal says is: when the vendor
+// takes a name is not documented, so an upload that it lost may have used its
+// name up.
 func (c *Client) duplicate(ctx context.Context, answer senders.Answer, a senders.Attempt, r *request) (senders.Receipt, error) {
 	there, asked := c.find(ctx, r.metadata.FileName, r.metadata.ClientCallID, a.Began)
 	found := asked == nil && there != nil
@@ -92,6 +95,9 @@ func (c *Client) duplicate(ctx context.Context, answer senders.Answer, a senders
 			e.Text += fmt.Sprintf(" (it counts %.0f KB, this recording has %d bytes)", *there.KiloBytes, r.size)
 		}
 		return senders.Receipt{}, e
+	}
+	if asked == nil && there == nil {
+		return senders.Receipt{}, held(answer, "duplicate_unlisted", "AuthenticX refuses the file name as used but does not list the recording; it may be listed later: `ingestd retry` looks again, and if it is never listed, ask its support to free the name")
 	}
 	ids, text := r.ids(), "AuthenticX has it from an earlier attempt: it refused the same file name"
 	if found {

@@ -126,19 +126,26 @@ func TestDuplicateOfOurOwn(t *testing.T) {
 	for name, c := range map[string]struct {
 		list func(url.Values) any
 		id   string
+		code string // held
 	}{
-		"listed":         {func(url.Values) any { return []any{entry(anID, key+".wav")} }, anID},
-		"with a folder":  {func(url.Values) any { return []any{entry(anID, `\\x\`+key+".wav")} }, anID},
-		"not yet listed": {func(url.Values) any { return []any{} }, ""},
-		"another's":      {func(q url.Values) any { return []any{entry(anID, "other.wav")} }, ""},
-		"broken":         {func(url.Values) any { return map[string]string{"error": "x"} }, ""},
-		"fault":          {func(url.Values) any { return 500 }, ""},
-		"forbidden":      {func(url.Values) any { return 403 }, ""},
-		"bad id":         {func(url.Values) any { return []any{entry("../x", key+".wav")} }, ""},
+		"listed":        {func(url.Values) any { return []any{entry(anID, key+".wav")} }, anID, ""},
+		"with a folder": {func(url.Values) any { return []any{entry(anID, `\\x\`+key+".wav")} }, anID, ""},
+		"not listed":    {func(url.Values) any { return []any{} }, "", "duplicate_unlisted"},
+		"another's":     {func(q url.Values) any { return lastPage(q, entry(anID, "other.wav")) }, "", "duplicate_unlisted"},
+		"broken":        {func(url.Values) any { return map[string]string{"error": "x"} }, "", ""},
+		"fault":         {func(url.Values) any { return 500 }, "", ""},
+		"forbidden":     {func(url.Values) any { return 403 }, "", ""},
+		"bad id":        {func(url.Values) any { return []any{entry("../x", key+".wav")} }, "", ""},
 	} {
 		v := newTenant(t)
 		v.refuse, v.list = "An interaction with this file name already exists.", c.list
 		receipt, err := v.send(t, sender(t, config(t, v.url), authenticx.Deps{}), senders.Attempt{Item: v.item(), Own: true, Number: 2})
+		if c.code != "" {
+			if e := new(senders.Error); !errors.As(err, &e) || e.Class != senders.Held || e.Code != c.code {
+				t.Errorf("%s: %v, want %s", name, err, c.code)
+			}
+			continue
+		}
 		if err != nil || !receipt.Duplicate || receipt.IDs["authenticx_id"] != c.id || receipt.IDs["file_name"] != key+".wav" || receipt.IDs["client_call_id"] != key {
 			t.Errorf("%s: %+v, %v", name, receipt, err)
 		}
