@@ -87,9 +87,6 @@ func (c *AuthenticX) upload(x *exchange) {
 	case form.body.bytes > acxMaxBytes:
 		x.rejectAs(http.StatusRequestEntityTooLarge, "above 2.5 GB", "", nil)
 		return
-	case c.isTaken(i, form):
-		c.sentence(x, acxDuplicate)
-		return
 	case x.loses():
 		x.lose()
 		return
@@ -224,17 +221,6 @@ func (c *AuthenticX) store(i *Interaction, form acxForm) bool {
 		c.o.OnStored(i.stored())
 	}
 	return true
-}
-
-// isTaken refuses a name that is in use.
-func (c *AuthenticX) isTaken(i *Interaction, form acxForm) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	taken := c.taken[i.FileName] && !form.claimed
-	if taken {
-		c.refused++
-	}
-	return taken
 }
 
 // latest is the id of the newest interaction, or one that does not exist.

@@ -245,6 +245,9 @@ func TestReconcile(t *testing.T) {
 			if (verdict.IDs["authenticx_id"] == anID) != (c.want == senders.Present) {
 				t.Fatalf("%+v", verdict)
 			}
+			if name == "the same page for ever" && len(v.queries) != 2 {
+				t.Fatalf("asked %d times", len(v.queries))
+			}
 			for _, q := range v.queries {
 				if q.Get("ClientCallId") != "call 7" || q.Get("StartDate") != "2026-11-13T08:00:00Z" || q.Get("EndDate") != "2026-11-20T11:00:00Z" {
 					t.Fatalf("asked for %v", q)
