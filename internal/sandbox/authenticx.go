@@ -24,8 +24,8 @@ const (
 //
 // It writes as the vendor does: uploads are answered in PascalCase, lists in
 // camelCase, refusals are a plain English sentence. A fault is chosen before an
-// upload is read, so it may meet one that is then refused, and a fault for one
-// correlation_id meets none.
+// upload is read, so it may meet one that is then refused; a fault that names a
+// recording (by FileName) is chosen when it has been read.
 //
 // It is safe for concurrent use. Faults and limits are described at Fault and
 // Options.

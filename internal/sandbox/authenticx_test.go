@@ -271,6 +271,20 @@ func TestAcxNamesUnderFaults(t *testing.T) {
 			t.Errorf("%s: %+v", kind, s)
 		}
 	}
+	// A fault may name one recording, by its file name.
+	a := newAcx(t, sandbox.Options{Faults: []sandbox.Fault{
+		{Kind: sandbox.DropStored, Route: sandbox.RouteMedia, CorrelationID: "b.wav"},
+		{Kind: sandbox.Status, Status: 503, Route: sandbox.RouteMedia, Every: 3},
+	}})
+	for _, want := range []string{"a.wav 200", "b.wav 0", "c.wav 503", "d.wav 200"} {
+		name, _, _ := strings.Cut(want, " ")
+		if got := fmt.Sprint(name, " ", a.upload(audio(name), name).status); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+	if got := a.c.Stored(); len(got) != 3 || got[1].Key != "b.wav" {
+		t.Errorf("%+v", got)
+	}
 	if err := sandbox.NewAuthenticX(sandbox.Options{}).SetFaults(sandbox.Fault{Kind: sandbox.Slow, Route: sandbox.RouteSession}); err == nil {
 		t.Error("a fault for a route that AuthenticX does not have was taken")
 	}

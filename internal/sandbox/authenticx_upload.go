@@ -77,15 +77,14 @@ func (c *AuthenticX) upload(x *exchange) {
 		return
 	}
 	i, sentence := c.judge(form)
-	if i != nil {
-		x.line.CorrelationID = clip(i.FileName, 256)
-	}
 	switch {
 	case sentence != "":
 		c.sentence(x, sentence)
 		return
 	case form.body.bytes > acxMaxBytes:
 		x.rejectAs(http.StatusRequestEntityTooLarge, "above 2.5 GB", "", nil)
+		return
+	case !x.meetNamed(i.FileName):
 		return
 	case x.loses():
 		x.lose()

@@ -59,8 +59,22 @@ func (x *exchange) rejectAs(status int, note, contentType string, body []byte) {
 // meet chooses the fault for a request that the vendor would accept. It
 // reports false when that fault has answered already.
 func (x *exchange) meet(correlationID string) bool {
+	return x.choose(correlationID, false)
+}
+
+// meetNamed goes on where meet chose without a key, for a vendor that learns it
+// only from the body: a fault that names this recording is chosen now.
+func (x *exchange) meetNamed(correlationID string) bool {
+	if x.fault.Kind != "" {
+		x.line.CorrelationID = clip(correlationID, 256)
+		return true
+	}
+	return x.choose(correlationID, true)
+}
+
+func (x *exchange) choose(correlationID string, named bool) bool {
 	x.line.CorrelationID = clip(correlationID, 256)
-	f, ok := x.b.faults.pick(x.line.Route, correlationID)
+	f, ok := x.b.faults.pick(x.line.Route, correlationID, named)
 	if !ok {
 		return true
 	}
