@@ -218,8 +218,11 @@ func readableSecrets(cfg *config.Config) error {
 
 // secrets of a destination, whatever its vendor.
 func secrets(d config.Destination) []senders.Secret {
-	if d.CallMiner != nil {
+	switch {
+	case d.CallMiner != nil:
 		return []senders.Secret{d.CallMiner.ClientSecret}
+	case d.AuthenticX != nil:
+		return []senders.Secret{d.AuthenticX.ClientSecret}
 	}
 	return nil
 }

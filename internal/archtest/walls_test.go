@@ -23,7 +23,7 @@ const module = "ingestd"
 var mayImport = map[string][]string{
 	"cmd/ingestd":                 {"*"},
 	"internal/call":               {},
-	"internal/config":             {"internal/mapping", "internal/senders", "internal/senders/callminer", "internal/sidecar", "internal/watcher"},
+	"internal/config":             {"internal/mapping", "internal/senders", "internal/senders/authenticx", "internal/senders/callminer", "internal/sidecar", "internal/watcher"},
 	"internal/failpoint":          {},
 	"internal/ledger":             {"internal/call", "internal/failpoint"},
 	"internal/mapping":            {"internal/call"},
@@ -31,6 +31,7 @@ var mayImport = map[string][]string{
 	"internal/pipeline":           {"internal/call", "internal/failpoint", "internal/ledger", "internal/mapping", "internal/media", "internal/senders", "internal/sidecar", "internal/watcher"},
 	"internal/sandbox":            {}, // a fake that shares code with a sender cannot catch its mistakes
 	"internal/senders":            {"internal/call", "internal/failpoint"},
+	"internal/senders/authenticx": {"internal/call", "internal/senders"},
 	"internal/senders/callminer":  {"internal/call", "internal/senders"},
 	"internal/sidecar":            {"internal/call"},
 	"internal/status":             {"internal/ledger"},

@@ -19,7 +19,7 @@ func (s *source) archive(bad *Error) (Info, *Error) {
 		return Info{}, bad
 	}
 	var whole bool
-	kind := ""
+	var kind string
 	switch head := s.at(0, 512); {
 	case text(head, 0, 4) == "PK\x03\x04":
 		kind = zip

@@ -28,8 +28,8 @@ var errChanged = errors.New("file changed while it was read")
 func (f *feed) admit(ctx context.Context, r ledger.Recording, file *os.File, entry watcher.Entry) (ledger.Decision, error) {
 	info, err := media.Probe(file, entry.Identity.Size)
 	var bad *media.Error
-	chat := media.IsArchive(info.Container) && f.takesArchives()
-	if errors.As(err, &bad) && !chat {
+	chats := media.IsArchive(info.Container) && f.takesArchives()
+	if errors.As(err, &bad) && !chats {
 		return quarantine(bad.Code, bad.Text), nil
 	}
 	if err != nil && bad == nil {

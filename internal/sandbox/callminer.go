@@ -26,12 +26,12 @@ const (
 // It is safe for concurrent use. Faults and limits are described at Fault and
 // Options.
 type CallMiner struct {
-	o       Options
-	bench   *bench
-	tokens  *tokenStore
-	columns map[string]Column
-	view    http.Handler
-	base    string
+	o        Options
+	bench    *bench
+	identity *identity
+	columns  map[string]Column
+	view     http.Handler
+	base     string
 
 	mu         sync.Mutex
 	sessions   []*session // in order of opening
@@ -65,7 +65,7 @@ func NewCallMiner(o Options) *CallMiner {
 	b := newBench(o, RouteToken, RouteConfig, RouteSession, RouteMedia, RouteMetadata)
 	c := &CallMiner{
 		o: o, bench: b,
-		tokens:    newTokenStore(b.now, o.TokenLife),
+		identity:  newIdentity(b, o, callMinerScope),
 		columns:   make(map[string]Column, len(o.Columns)),
 		base:      strings.TrimSuffix(o.BasePath, "/") + "/api/",
 		bySession: map[string]*session{},
@@ -90,7 +90,7 @@ func (c *CallMiner) SetFaults(faults ...Fault) error { return c.bench.faults.set
 func (c *CallMiner) Faults() []FaultState { return c.bench.faults.states() }
 
 // ExpireTokens ends every token issued so far.
-func (c *CallMiner) ExpireTokens() { c.tokens.expireAll() }
+func (c *CallMiner) ExpireTokens() { c.identity.tokens.expireAll() }
 
 // Close lets go of every request that a fault holds back. The handler goes on
 // answering, without any more delays.
@@ -106,7 +106,7 @@ func (c *CallMiner) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer x.end()
 	if r.URL.EscapedPath() == "/connect/token" {
 		if x.line.Route = RouteToken; c.allowed(x, http.MethodPost) {
-			c.token(x)
+			c.identity.token(x)
 		}
 		return
 	}
@@ -174,21 +174,12 @@ func (c *CallMiner) allowed(x *exchange, method string) bool {
 
 // authorised refuses a missing, unknown or ended bearer token.
 func (c *CallMiner) authorised(x *exchange) bool {
-	if c.tokens.good(bearer(x.r.Header.Get("Authorization"))) {
+	if c.identity.good(x.r) {
 		return true
 	}
 	x.w.Header().Set("WWW-Authenticate", "Bearer")
 	x.refuse(http.StatusUnauthorized, "The access token is missing, unknown or expired.")
 	return false
-}
-
-// answer replies like exchange.answer, and ends the request's token first if
-// the fault wants that.
-func (c *CallMiner) answer(x *exchange, status int, v any) {
-	if x.fault.Kind == ExpireToken {
-		c.tokens.expire(bearer(x.r.Header.Get("Authorization")))
-	}
-	x.answer(status, v)
 }
 
 // columnList is GET /api/info/callmetadataconfig.
@@ -200,5 +191,5 @@ func (c *CallMiner) columnList(x *exchange) {
 		x.lose()
 		return
 	}
-	c.answer(x, http.StatusOK, c.o.Columns)
+	c.identity.answer(x, http.StatusOK, c.o.Columns)
 }

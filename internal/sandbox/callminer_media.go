@@ -51,7 +51,7 @@ func (c *CallMiner) media(x *exchange, id string) {
 	if x.fault.Kind == ShortLength {
 		current -= min(current, max(1, x.fault.ShortBy))
 	}
-	c.answer(x, http.StatusCreated, struct {
+	c.identity.answer(x, http.StatusCreated, struct {
 		CurrentMediaLength int64  `json:"CurrentMediaLength"`
 		TotalMediaLength   int64  `json:"TotalMediaLength"`
 		MiningID           string `json:"MiningId"`
@@ -82,7 +82,7 @@ func (c *CallMiner) mediaHead(x *exchange, id string) (*session, *refusal) {
 
 // mediaWhole checks what only the whole body shows.
 func (c *CallMiner) mediaWhole(x *exchange, s *session, in *intake) *refusal {
-	if c.o.Unknowns.TokenCheckedAtEnd && !c.tokens.good(bearer(x.r.Header.Get("Authorization"))) {
+	if c.o.Unknowns.TokenCheckedAtEnd && !c.identity.good(x.r) {
 		return &refusal{http.StatusUnauthorized, "The access token expired during the upload."}
 	}
 	if s.Segments > 0 {

@@ -43,7 +43,7 @@ func (c *CallMiner) updateMetadata(x *exchange) {
 		return
 	}
 	c.update(id, items)
-	c.answer(x, http.StatusOK, struct {
+	c.identity.answer(x, http.StatusOK, struct {
 		CorrelationID string `json:"CorrelationId"`
 		MiningID      string `json:"MiningId"`
 	}{id, c.o.ID("mining")})

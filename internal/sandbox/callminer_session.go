@@ -198,7 +198,7 @@ func (c *CallMiner) startSession(x *exchange, s *session, bad *refusal) {
 	if x.fault.Kind == CorrelationOther {
 		reply.CorrelationID = c.o.ID("correlation")
 	}
-	c.answer(x, http.StatusOK, reply)
+	c.identity.answer(x, http.StatusOK, reply)
 }
 
 // latestSession is the id of the session opened last, or one that does not

@@ -45,17 +45,36 @@ func (x *exchange) refuse(status int, text string) {
 // reject answers with an error of any shape; note goes to the logs. Behind a
 // body that was not read, the connection ends with the answer.
 func (x *exchange) reject(status int, note string, v any) {
+	x.rejectAs(status, note, "application/json; charset=utf-8", encode(v))
+}
+
+// rejectAs is reject for a vendor whose errors are no JSON objects.
+func (x *exchange) rejectAs(status int, note, contentType string, body []byte) {
 	x.line.Note = note
 	x.last = x.line.Bytes != x.r.ContentLength
-	x.reply(status, v)
+	x.write(status, contentType, body)
 	x.b.log.Info("request refused", "method", x.line.Method, "route", x.line.Route, "status", status, "why", note)
 }
 
 // meet chooses the fault for a request that the vendor would accept. It
 // reports false when that fault has answered already.
 func (x *exchange) meet(correlationID string) bool {
+	return x.choose(correlationID, false)
+}
+
+// meetNamed goes on where meet chose without a key, for a vendor that learns it
+// only from the body: a fault that names this recording is chosen now.
+func (x *exchange) meetNamed(correlationID string) bool {
+	if x.fault.Kind != "" {
+		x.line.CorrelationID = clip(correlationID, 256)
+		return true
+	}
+	return x.choose(correlationID, true)
+}
+
+func (x *exchange) choose(correlationID string, named bool) bool {
 	x.line.CorrelationID = clip(correlationID, 256)
-	f, ok := x.b.faults.pick(x.line.Route, correlationID)
+	f, ok := x.b.faults.pick(x.line.Route, correlationID, named)
 	if !ok {
 		return true
 	}

@@ -38,13 +38,14 @@ func (l *faultList) set(faults []Fault) error {
 }
 
 // pick chooses the fault for a request: the first in the list whose turn it
-// is. Faults behind it do not count the request.
-func (l *faultList) pick(route, correlationID string) (Fault, bool) {
+// is. Faults behind it do not count the request. named leaves out the faults
+// that name no recording.
+func (l *faultList) pick(route, correlationID string, named bool) (Fault, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i := range l.list {
 		s := &l.list[i]
-		if s.Route != "" && s.Route != route || s.CorrelationID != "" && s.CorrelationID != correlationID {
+		if named && s.CorrelationID == "" || s.Route != "" && s.Route != route || s.CorrelationID != "" && s.CorrelationID != correlationID {
 			continue
 		}
 		s.Seen++

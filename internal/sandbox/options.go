@@ -37,6 +37,8 @@ type Options struct {
 	Columns []Column
 	// Unknowns choose between behaviours that no public document settles.
 	Unknowns Unknowns
+	// AuthenticX is what only that vendor has, and its open questions.
+	AuthenticX AuthenticXOptions
 
 	// Faults are switched on from the start. The constructor panics on a fault
 	// that SetFaults would refuse.

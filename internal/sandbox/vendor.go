@@ -58,6 +58,7 @@ type vendor struct {
 func vendors() []vendor {
 	return []vendor{
 		{"callminer", func(o Options) Vendor { return NewCallMiner(o) }},
+		{"authenticx", func(o Options) Vendor { return NewAuthenticX(o) }},
 	}
 }
 

@@ -62,6 +62,9 @@ type Step struct {
 	// Foreign are success answers that name somebody else's or hostile ids:
 	// each must end in Held.
 	Foreign map[string]func(r Request) Reply
+	// Duplicate is the refusal of an upload whose key is in use, if the vendor
+	// has one: accepted when an earlier attempt was ours, else held.
+	Duplicate func(r Request) Reply
 	// Unproven are success answers without the vendor's evidence.
 	Unproven map[string]func(r Request) Reply
 }

@@ -24,6 +24,7 @@ func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
 		{"Journal", runJournal},
 		{"Status", runStatus},
 		{"Answers", runAnswers},
+		{"Duplicate", runDuplicate},
 		{"Token", runToken},
 		{"Source", runSource},
 		{"Ending", runEnding},
@@ -44,6 +45,7 @@ type rig struct {
 	log     *safeBuffer
 	media   *Media
 	pinned  []byte
+	own     bool // an earlier attempt reached committing
 }
 
 const mediaSize = 100_000 // several reads and writes, and a tail
@@ -79,7 +81,9 @@ func (r *rig) send() (senders.Receipt, error) { return r.sendWith(context.Backgr
 // sendWith makes one attempt and checks what must hold after every attempt.
 func (r *rig) sendWith(ctx context.Context) (senders.Receipt, error) {
 	r.t.Helper()
-	receipt, err := r.sender.Send(ctx, r.h.attempt(r.pinned, r.media), r.journal)
+	a := r.h.attempt(r.pinned, r.media)
+	a.Own = r.own
+	receipt, err := r.sender.Send(ctx, a, r.journal)
 	if err != nil {
 		if e := new(senders.Error); !errors.As(err, &e) || e.Code == "" || e.Text == "" {
 			r.t.Fatalf("error is no *senders.Error with code and text: %#v", err)
@@ -136,8 +140,8 @@ func (r *rig) neverWhole() {
 	r.t.Helper()
 	r.vendor.settle()
 	for _, got := range r.vendor.seen(r.upload()) {
-		if got.Whole || len(got.Body) > max(len(r.pinned)-senders.TailBytes, 0) {
-			r.t.Fatalf("vendor got %d of %d bytes, want none of the last %d", len(got.Body), len(r.pinned), senders.TailBytes)
+		if media := got.Media(); got.Whole || len(media) > max(len(r.pinned)-senders.TailBytes, 0) {
+			r.t.Fatalf("vendor got %d of %d bytes, want none of the last %d", len(media), len(r.pinned), senders.TailBytes)
 		}
 	}
 }

@@ -8,10 +8,21 @@ import (
 	"net/url"
 )
 
-// token is POST /connect/token of the identity provider: a form with the
-// client-credentials grant; id and secret in the form or as HTTP Basic.
-func (c *CallMiner) token(x *exchange) {
-	if code := c.tokenError(x); code != "" {
+// identity is the identity provider of a vendor with client credentials.
+type identity struct {
+	tokens                 *tokenStore
+	scope                  string // the only one it grants
+	clientID, clientSecret string // both empty: every non-empty pair is known
+}
+
+func newIdentity(b *bench, o Options, scope string) *identity {
+	return &identity{tokens: newTokenStore(b.now, o.TokenLife), scope: scope, clientID: o.ClientID, clientSecret: o.ClientSecret}
+}
+
+// token is POST /connect/token: a form with the client-credentials grant; id
+// and secret in the form or as HTTP Basic.
+func (p *identity) token(x *exchange) {
+	if code := p.tokenError(x); code != "" {
 		x.reject(http.StatusBadRequest, code, map[string]string{"error": code})
 		return
 	}
@@ -23,16 +34,30 @@ func (c *CallMiner) token(x *exchange) {
 		return
 	}
 	x.w.Header().Set("Cache-Control", "no-store")
-	c.answer(x, http.StatusOK, struct {
+	p.answer(x, http.StatusOK, struct {
 		AccessToken string `json:"access_token"`
 		ExpiresIn   int64  `json:"expires_in"`
 		TokenType   string `json:"token_type"`
 		Scope       string `json:"scope"`
-	}{c.tokens.issue(), int64(c.o.TokenLife.Seconds()), "Bearer", callMinerScope})
+	}{p.tokens.issue(), int64(p.tokens.life.Seconds()), "Bearer", p.scope})
+}
+
+// good reports whether the request carries a token that is valid now.
+func (p *identity) good(r *http.Request) bool {
+	return p.tokens.good(bearer(r.Header.Get("Authorization")))
+}
+
+// answer replies like exchange.answer, and ends the request's token first if
+// the fault wants that.
+func (p *identity) answer(x *exchange, status int, v any) {
+	if x.fault.Kind == ExpireToken {
+		p.tokens.expire(bearer(x.r.Header.Get("Authorization")))
+	}
+	x.answer(status, v)
 }
 
 // tokenError reads the form and returns the OAuth error code it deserves, or "".
-func (c *CallMiner) tokenError(x *exchange) string {
+func (p *identity) tokenError(x *exchange) string {
 	media, _, err := mime.ParseMediaType(x.r.Header.Get("Content-Type"))
 	if err != nil || media != "application/x-www-form-urlencoded" {
 		return "invalid_request"
@@ -57,11 +82,11 @@ func (c *CallMiner) tokenError(x *exchange) string {
 		id, secret = form.Get("client_id"), form.Get("client_secret")
 	}
 	switch {
-	case !c.knows(id, secret):
+	case !p.knows(id, secret):
 		return "invalid_client"
 	case form.Get("grant_type") != "client_credentials":
 		return "unsupported_grant_type"
-	case form.Get("scope") != callMinerScope:
+	case form.Get("scope") != p.scope:
 		return "invalid_scope"
 	}
 	return ""
@@ -83,13 +108,13 @@ func basicCredentials(r *http.Request) (id, secret string, ok bool) {
 }
 
 // knows checks the client's credentials.
-func (c *CallMiner) knows(id, secret string) bool {
+func (p *identity) knows(id, secret string) bool {
 	if id == "" || secret == "" {
 		return false
 	}
-	if c.o.ClientID == "" && c.o.ClientSecret == "" {
+	if p.clientID == "" && p.clientSecret == "" {
 		return true
 	}
-	return subtle.ConstantTimeCompare([]byte(id), []byte(c.o.ClientID)) == 1 &&
-		subtle.ConstantTimeCompare([]byte(secret), []byte(c.o.ClientSecret)) == 1
+	return subtle.ConstantTimeCompare([]byte(id), []byte(p.clientID)) == 1 &&
+		subtle.ConstantTimeCompare([]byte(secret), []byte(p.clientSecret)) == 1
 }
