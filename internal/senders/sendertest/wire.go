@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 
@@ -146,6 +149,13 @@ func (r *rig) checkPlan(plan senders.Plan) {
 		}
 		if auth := p.Headers["Authorization"]; auth != "" {
 			r.t.Fatalf("plan shows a credential header")
+		}
+		noLeak(r.t, "plan headers", fmt.Sprint(p.Headers))
+		if u, err := url.Parse(p.URL); err != nil || !strings.Contains(p.URL, "{") && (u.Path != sent[0].Path || u.RawQuery != sent[0].Query) {
+			r.t.Fatalf("planned %s, sent %s?%s", p.URL, sent[0].Path, sent[0].Query)
+		}
+		if length := p.Headers["Content-Length"]; length != "" && length != strconv.FormatInt(sent[0].ContentLength, 10) {
+			r.t.Fatalf("planned Content-Length %s, sent %d", length, sent[0].ContentLength)
 		}
 		body, err := json.Marshal(p.Body)
 		if err != nil {
