@@ -37,7 +37,7 @@ func (c *V5) Reconcile(ctx context.Context, a senders.Attempt) (senders.Verdict,
 	var before digest
 	for range maxPasses {
 		p := pass{key: a.Delivery.IdemKey, before: before}
-		if err := c.read(ctx, a.FirstAttempt, &p); err != nil {
+		if err := c.read(ctx, a.Began, &p); err != nil {
 			return senders.Verdict{Text: "the list of processes could not be read; the doubt stays"}, err
 		}
 		switch {

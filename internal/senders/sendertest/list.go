@@ -71,7 +71,7 @@ func (r *rig) ask(ctx context.Context) senders.Verdict {
 	r.t.Helper()
 	uploads, steps := len(r.vendor.seen(r.upload())), r.trace.count("journal ")
 	a := r.h.attempt(r.pinned, nil)
-	a.Open, a.Own, a.FirstAttempt = nil, true, time.Now().Add(-time.Minute)
+	a.Open, a.Own, a.Began = nil, true, time.Now().Add(-time.Minute)
 	v, err := r.sender.(senders.Reconciler).Reconcile(ctx, a)
 	r.vendor.settle()
 	if len(r.vendor.seen(r.upload())) != uploads || r.trace.count("journal ") != steps {
