@@ -37,6 +37,8 @@ type Options struct {
 	Columns []Column
 	// Unknowns choose between behaviours that no public document settles.
 	Unknowns Unknowns
+	// BehavioralSignals are the same for that vendor.
+	BehavioralSignals BehavioralUnknowns
 
 	// Faults are switched on from the start. The constructor panics on a fault
 	// that SetFaults would refuse.

@@ -58,6 +58,8 @@ type vendor struct {
 func vendors() []vendor {
 	return []vendor{
 		{"callminer", func(o Options) Vendor { return NewCallMiner(o) }},
+		{"behavioralsignals", func(o Options) Vendor { return NewBehavioralSignals(o) }},
+		{"behavioralsignals-legacy", func(o Options) Vendor { return NewBehavioralSignalsLegacy(o) }},
 	}
 }
 

@@ -43,7 +43,7 @@ func (c *V5) Reconcile(ctx context.Context, a senders.Attempt) (senders.Verdict,
 		switch {
 		case len(p.found) > 0:
 			return present(p.found), nil
-		case p.pages <= 1, p.agrees:
+		case p.seen.count == 0, p.agrees:
 			return senders.Verdict{Outcome: senders.Absent, Text: "no process of this project carries the recording's key"}, nil
 		}
 		before = p.seen
@@ -78,7 +78,8 @@ func byNumber(a, b string) int {
 // Pages shift when a process appears or goes between two requests. In
 // ascending order a new one comes last and moves nothing, so a pass that
 // begins with exactly the processes of the pass before proves that none was
-// jumped over in that one.
+// jumped over in that one. One page is no exception: the vendor may give fewer
+// than it was asked for.
 type pass struct {
 	key    string
 	before digest
@@ -86,7 +87,6 @@ type pass struct {
 
 	found []string // pids that carry the key
 	seen  digest
-	pages int // that held something
 }
 
 // digest stands for the processes of a pass in their order, in constant
@@ -121,7 +121,6 @@ func (p *pass) take(list []process) error {
 			p.found = append(p.found, pid)
 		}
 	}
-	p.pages++
 	return nil
 }
 

@@ -136,6 +136,7 @@ func runList(t *testing.T, newHarness func(*testing.T) Harness) {
 		"one page for every number":     onePage,
 		"already cancelled":             askedTooLate,
 		"pages shift back":              shiftBack,
+		"a short page shifts back":      shortShiftBack,
 		"pages shift on":                shiftOn,
 		"pages grow at the end":         growing,
 		"pages shift for ever":          restless,
@@ -250,6 +251,20 @@ func shiftBack(r *rig) {
 	r.loses(true)
 	r.vendor.hold(others(20000, 1200)...)
 	r.vendor.on(listStep, 1, Fault{Replied: func() { r.vendor.drop(0, 900) }})
+	if v := r.ask(r.t.Context()); v.Outcome == senders.Absent {
+		r.t.Fatalf("%+v, but the vendor holds it", v)
+	}
+}
+
+// shortShiftBack: the same with one page, which looked like the last one
+// because the vendor gives fewer than it was asked for.
+func shortShiftBack(r *rig) {
+	r.vendor.hold(others(9000, 50)...)
+	r.loses(true)
+	page := Fault{Reply: func(q Request) Reply { return r.h.List.Page(q, r.vendor.holds(), 50) }}
+	r.vendor.on(listStep, 0, page)
+	page.Replied = func() { r.vendor.drop(0, 10) }
+	r.vendor.on(listStep, 1, page)
 	if v := r.ask(r.t.Context()); v.Outcome == senders.Absent {
 		r.t.Fatalf("%+v, but the vendor holds it", v)
 	}
