@@ -221,6 +221,9 @@ func secrets(d config.Destination) []senders.Secret {
 	if d.CallMiner != nil {
 		return []senders.Secret{d.CallMiner.ClientSecret}
 	}
+	if d.BehavioralSignals != nil {
+		return []senders.Secret{d.BehavioralSignals.Token}
+	}
 	return nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"ingestd/internal/mapping"
 	"ingestd/internal/pipeline"
 	"ingestd/internal/senders"
+	"ingestd/internal/senders/behavioralsignals"
 	"ingestd/internal/senders/callminer"
 	"ingestd/internal/sidecar"
 )
@@ -60,6 +61,8 @@ func (a *app) destination(d config.Destination, log *slog.Logger) (pipeline.Dest
 			deps.CorrelationID = d.CorrelationID.Eval
 		}
 		out.Sender, err = callminer.New(*d.CallMiner, deps)
+	case d.BehavioralSignals != nil:
+		out.Sender, err = behavioralsignals.New(*d.BehavioralSignals, behavioralsignals.Deps{Fields: fields(d.Fields), Lane: lane, Now: a.now, Dial: a.dial})
 	default:
 		err = fmt.Errorf("type %q has no sender", d.Common.Type)
 	}

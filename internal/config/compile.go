@@ -52,8 +52,8 @@ func (dest *Destination) compile(d *defects, path string) {
 		dest.Fields, err = mapping.CompileFields(dest.Common.Fields)
 		d.expressions(err, here)
 	}
-	if expr := dest.CallMiner.CorrelationID; expr != "" {
-		dest.CorrelationID, err = mapping.CompileText("correlation_id", expr)
+	if dest.CallMiner != nil && dest.CallMiner.CorrelationID != "" {
+		dest.CorrelationID, err = mapping.CompileText("correlation_id", dest.CallMiner.CorrelationID)
 		d.expressions(err, here)
 	}
 }

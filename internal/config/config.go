@@ -27,6 +27,7 @@ import (
 
 	"ingestd/internal/mapping"
 	"ingestd/internal/senders"
+	"ingestd/internal/senders/behavioralsignals"
 	"ingestd/internal/senders/callminer"
 	"ingestd/internal/sidecar"
 	"ingestd/internal/watcher"
@@ -97,8 +98,9 @@ type Call struct {
 // Destination is one [[destination]]: the keys that all vendors share, and the
 // vendor's own in the one field that its Type names.
 type Destination struct {
-	Common    senders.Common
-	CallMiner *callminer.Config
+	Common            senders.Common
+	CallMiner         *callminer.Config
+	BehavioralSignals *behavioralsignals.Config
 
 	Fields        *mapping.Fields // [destination.fields], compiled; nil when there are none
 	CorrelationID *mapping.Text   // callminer's correlation_id, compiled; nil: the default
@@ -219,7 +221,7 @@ func (d *decoder) source(i int, t table) Source {
 }
 
 // vendors that a destination may name.
-func vendors() []string { return []string{"callminer"} }
+func vendors() []string { return []string{"behavioralsignals", "callminer"} }
 
 func (d *decoder) destination(i int, t table) Destination {
 	path := fmt.Sprintf("destination[%d]", i)
@@ -236,6 +238,10 @@ func (d *decoder) destination(i int, t table) Destination {
 		c := callminer.DefaultConfig()
 		d.fill(path, t, reflect.ValueOf(&c).Elem())
 		return Destination{Common: c.Common, CallMiner: &c}
+	case "behavioralsignals":
+		c := behavioralsignals.DefaultConfig()
+		d.fill(path, t, reflect.ValueOf(&c).Elem())
+		return Destination{Common: c.Common, BehavioralSignals: &c}
 	case "":
 		d.add(under(path, "type"), "is missing", "known: "+strings.Join(vendors(), ", "))
 	default:

@@ -59,10 +59,14 @@ func (c *Config) destination(d *defects, i int) {
 			d.addf(path+".name", "%q is used twice", dest.Common.Name)
 		}
 	}
-	if dest.CallMiner == nil {
+	switch {
+	case dest.CallMiner != nil:
+		d.rooms(path, dest.CallMiner.Validate())
+	case dest.BehavioralSignals != nil:
+		d.rooms(path, dest.BehavioralSignals.Validate())
+	default:
 		return // the missing vendor is reported already
 	}
-	d.rooms(path, dest.CallMiner.Validate())
 	dest.compile(d, path)
 }
 

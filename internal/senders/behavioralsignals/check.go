@@ -69,9 +69,9 @@ func (c *V5) Confirm(ctx context.Context, a senders.Attempt) (senders.Verdict, e
 	case status == statusComplete:
 		return senders.Verdict{Outcome: senders.Present, IDs: map[string]string{"pid": pid}, Text: "Behavioral Signals has processed the recording"}, nil
 	case status == statusCredits:
-		return senders.Verdict{Text: "not processed"}, held(answer, "insufficient_credits", "Behavioral Signals holds the recording but has no credits to process it (status -2)")
+		return senders.Verdict{Outcome: senders.Void, Text: "Behavioral Signals holds the recording but has no credits to process it (status -2)"}, nil
 	case status < 0:
-		return senders.Verdict{Text: "not processed"}, held(answer, "processing_failed", fmt.Sprintf("Behavioral Signals holds the recording but failed to process it (status %d)", status))
+		return senders.Verdict{Outcome: senders.Void, Text: fmt.Sprintf("Behavioral Signals holds the recording but failed to process it (status %d)", status)}, nil
 	}
 	return senders.Verdict{Text: "Behavioral Signals is still processing the recording"}, nil
 }

@@ -170,7 +170,11 @@ func (c *V5) page(ctx context.Context, w window, page, size int) ([]process, err
 	case err != nil:
 		return nil, err
 	case answer.Status != http.StatusOK:
-		return nil, c.failed(answer)
+		e := c.failed(answer)
+		if e.Class == senders.Held {
+			e.Class = senders.Refused // a redirect may go away: no reason to give up asking
+		}
+		return nil, e
 	case answer.BodyErr != nil:
 		e := c.failed(answer)
 		e.Err = answer.BodyErr

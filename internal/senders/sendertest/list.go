@@ -83,6 +83,9 @@ func (r *rig) ask(ctx context.Context) senders.Verdict {
 	if v.Text == "" {
 		r.t.Fatalf("verdict without words: %+v", v)
 	}
+	if e := new(senders.Error); errors.As(err, &e) && e.Class == senders.Held {
+		r.t.Fatalf("%v ends the doubt, but the list may be there again later", err)
+	}
 	if err != nil && v.Outcome != senders.Unknown {
 		r.t.Fatalf("verdict %+v beside the error %v", v, err)
 	}
