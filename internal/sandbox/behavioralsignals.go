@@ -49,8 +49,8 @@ type BehavioralUnknowns struct {
 	// asked for; 0: 1000.
 	ListingMost int
 	// Busy is how many processes of another client of the project appear
-	// after each answer of the list.
-	Busy int
+	// after each answer of the list, Cleaned how many of the oldest go.
+	Busy, Cleaned int
 	// Zone is that of the days which the list filters by; nil: UTC.
 	Zone *time.Location
 	// MetaRewritten gives meta back as a parser would write it.

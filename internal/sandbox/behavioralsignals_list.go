@@ -84,10 +84,11 @@ func (v *BehavioralSignals) list(x *exchange, cid string) {
 		return
 	}
 	page := v.page(cid, ask)
-	v.tell(x, page)
-	if v.u.Busy > 0 {
+	defer func() { // also when the answer is lost
 		v.Busy(cid, v.u.Busy)
-	}
+		v.Forget(v.u.Cleaned)
+	}()
+	v.tell(x, page)
 }
 
 type listAsk struct {
