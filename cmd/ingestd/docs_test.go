@@ -21,6 +21,25 @@ func TestReadmeConfiguration(t *testing.T) {
 	}
 }
 
+// So do those on the vendors' pages, and each page names its vendor's type.
+func TestVendorPages(t *testing.T) {
+	pages, err := filepath.Glob(filepath.Join("..", "..", "docs", "vendors", "*.md"))
+	if err != nil || len(pages) == 0 {
+		t.Fatal(pages, err)
+	}
+	for _, page := range pages {
+		name := "docs/vendors/" + filepath.Base(page)
+		for _, block := range fenced(t, name, "toml") {
+			cfg, err := config.Load(strings.NewReader(block), "/etc/ingestd/ingestd.toml")
+			if err != nil {
+				t.Errorf("%s: %v\n%s", name, err, block)
+			} else if kind := cfg.Destinations[0].Common.Type; kind+".md" != filepath.Base(page) {
+				t.Errorf("%s configures %q", name, kind)
+			}
+		}
+	}
+}
+
 // The faults that the sandbox's page shows are taken, and every kind and
 // route it names exists.
 func TestSandboxPage(t *testing.T) {
