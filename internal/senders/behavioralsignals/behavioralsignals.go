@@ -48,7 +48,8 @@ type client struct {
 // V5 sends to one project through API v5.
 type V5 struct {
 	*client
-	pages pageSize
+	pages    pageSize
+	readings readings
 }
 
 // Legacy sends to one project through the older API.

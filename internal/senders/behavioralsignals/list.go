@@ -32,23 +32,62 @@ var errList = errors.New("the list of processes could not be understood")
 // Reconcile implements senders.Reconciler: it looks for the delivery's key in
 // the list of processes, from the first attempt to now. Absent needs a list
 // that was read to its end and did not move meanwhile; whatever else happens
-// is Unknown.
+// is Unknown. Questions that wait at the same time share one reading.
 func (c *V5) Reconcile(ctx context.Context, a senders.Attempt) (senders.Verdict, error) {
+	q := &question{key: a.Delivery.IdemKey, began: a.Began}
+	if err := c.readings.share(ctx, q, c.answer); err != nil {
+		return senders.Verdict{Text: "stopped before the list of processes was read"}, err
+	}
+	return q.verdict, q.err
+}
+
+// answer reads the list for some questions, from the earliest beginning.
+func (c *V5) answer(ctx context.Context, questions []*question) {
+	began := questions[0].began
+	found := map[string][]string{}
+	for _, q := range questions {
+		found[q.key] = nil
+		if q.began.Before(began) {
+			began = q.began // zero, not known, is before everything
+		}
+	}
+	still, err := c.settle(ctx, began, found)
+	for _, q := range questions {
+		switch pids := found[q.key]; {
+		case err != nil:
+			q.verdict, q.err = senders.Verdict{Text: "the list of processes could not be read; the doubt stays"}, err
+		case len(pids) > 0:
+			q.verdict = present(pids)
+		case still:
+			q.verdict = senders.Verdict{Outcome: senders.Absent, Text: "no process of this project carries the recording's key"}
+		default:
+			q.verdict = senders.Verdict{Text: "the list of processes changed each time it was read; the doubt stays"}
+		}
+	}
+}
+
+// settle reads the list until every key is found, or until two readings agree:
+// still is then true, and what was not found is not there.
+func (c *V5) settle(ctx context.Context, began time.Time, found map[string][]string) (still bool, err error) {
 	var before digest
 	for range maxPasses {
-		p := pass{key: a.Delivery.IdemKey, before: before}
-		if err := c.read(ctx, a.Began, &p); err != nil {
-			return senders.Verdict{Text: "the list of processes could not be read; the doubt stays"}, err
+		p := pass{found: found, before: before}
+		if err := c.read(ctx, began, &p); err != nil {
+			return false, err
 		}
-		switch {
-		case len(p.found) > 0:
-			return present(p.found), nil
-		case p.seen.count == 0, p.agrees:
-			return senders.Verdict{Outcome: senders.Absent, Text: "no process of this project carries the recording's key"}, nil
+		if p.seen.count == 0 || p.agrees {
+			return true, nil
+		}
+		missing := false
+		for _, pids := range found {
+			missing = missing || len(pids) == 0
+		}
+		if !missing {
+			return true, nil
 		}
 		before = p.seen
 	}
-	return senders.Verdict{Text: "the list of processes changed each time it was read; the doubt stays"}, nil
+	return false, nil
 }
 
 // present names the first process of the key, which is the one to keep.
@@ -81,11 +120,10 @@ func byNumber(a, b string) int {
 // jumped over in that one. One page is no exception: the vendor may give fewer
 // than it was asked for.
 type pass struct {
-	key    string
 	before digest
 	agrees bool
 
-	found []string // pids that carry the key
+	found map[string][]string // key that is looked for -> pids that carry it
 	seen  digest
 }
 
@@ -117,8 +155,9 @@ func (p *pass) take(list []process) error {
 		if p.seen.count == p.before.count && p.seen.hash.Sum64() == p.before.hash.Sum64() {
 			p.agrees = true
 		}
-		if proc.key() == p.key && !slices.Contains(p.found, pid) {
-			p.found = append(p.found, pid)
+		key := proc.key()
+		if pids, asked := p.found[key]; asked && !slices.Contains(pids, pid) {
+			p.found[key] = append(pids, pid)
 		}
 	}
 	return nil

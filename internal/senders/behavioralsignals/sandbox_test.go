@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/http/httptest"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -31,9 +32,22 @@ func (quiet) Sending(map[string]string) error  { return nil }
 func (quiet) Committing() error                { return nil }
 
 // clock only moves when told; vendor and sender share it.
-type clock struct{ now time.Time }
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
 
-func (c *clock) Now() time.Time { return c.now }
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *clock) Add(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
 
 // tenant is a fake project and a sender for it.
 type tenant struct {
@@ -48,7 +62,7 @@ type tenant struct {
 
 func newTenant(t *testing.T, api string, u sandbox.BehavioralUnknowns, faults ...sandbox.Fault) *tenant {
 	t.Helper()
-	n := &tenant{t: t, clock: &clock{time.Now()}, item: item(), data: bytes.Repeat([]byte("ingestd!"), 20_000)}
+	n := &tenant{t: t, clock: &clock{now: time.Now()}, item: item(), data: bytes.Repeat([]byte("ingestd!"), 20_000)}
 	o := sandbox.Options{
 		ClientID: "4711", ClientSecret: sendertest.Secret, RatePerMinute: -1, Faults: faults,
 		Now: n.clock.Now, BehavioralSignals: u, KeepDir: t.TempDir(),
@@ -62,7 +76,7 @@ func newTenant(t *testing.T, api string, u sandbox.BehavioralUnknowns, faults ..
 	n.sender = sender(t, config(t, api, server.URL), behavioralsignals.Deps{Now: n.clock.Now})
 	sum := sha256.Sum256(n.data)
 	n.item.File.Bytes, n.item.File.SHA256 = int64(len(n.data)), hex.EncodeToString(sum[:])
-	n.began = n.clock.now
+	n.began = n.clock.Now()
 	return n
 }
 
@@ -116,7 +130,7 @@ func (n *tenant) settle() (attempts int, pid string) {
 			if step > 20 {
 				n.t.Fatalf("never settled: %+v", v)
 			}
-			n.clock.now = n.clock.now.Add(10 * time.Minute)
+			n.clock.Add(10 * time.Minute)
 		}
 	}
 	n.t.Fatal("never delivered")
@@ -174,9 +188,9 @@ func TestSandboxExactlyOneProcess(t *testing.T) {
 		for fault, c := range faults {
 			t.Run(name+", "+fault, func(t *testing.T) {
 				n := newTenant(t, "v5", u, c.faults...)
-				n.vendor.Busy("4711", 1100)
+				n.vendor.Busy("4711", 510)
 				attempts, pid := n.settle()
-				n.vendor.Busy("4711", 700)
+				n.vendor.Busy("4711", 10)
 				all := n.vendor.Stored()
 				if len(all) != 1 || attempts != c.attempts {
 					t.Fatalf("%d processes after %d attempts, want 1 and %d", len(all), attempts, c.attempts)
@@ -206,7 +220,7 @@ func TestSandboxLagBeyondSettleIsTold(t *testing.T) {
 	if _, err := n.send(); err == nil {
 		t.Fatal("the answer was to be lost")
 	}
-	n.clock.now = n.clock.now.Add(2 * time.Hour)
+	n.clock.Add(2 * time.Hour)
 	v := n.ask()
 	if v.Outcome != senders.Present || v.Duplicates != 1 || v.IDs["duplicate_pids"] == "" {
 		t.Fatalf("%+v", v)

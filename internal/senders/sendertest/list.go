@@ -318,7 +318,7 @@ func brokenPages(t *testing.T, newHarness func(*testing.T) Harness) {
 		for _, page := range []int{1, 2} {
 			t.Run(fmt.Sprintf("%s, page %d", name, page), func(t *testing.T) {
 				r := newRig(t, newHarness)
-				r.vendor.hold(others(9000, 1200)...)
+				r.vendor.hold(others(9000, 510)...)
 				r.loses(true)
 				r.vendor.on(listStep, page, f)
 				if name == "longer than 1 MiB" { // may be asked for in smaller pieces
