@@ -232,10 +232,13 @@ type window struct{ from, to string }
 // window reaches from 15 minutes before the first attempt to 15 minutes after
 // now, on the vendor's clock as its answers show it. The filter takes whole
 // days of a zone that is not documented, so it is one day wider on each side.
+// A first attempt that is yet to come shows that our clock was set back: then
+// the whole list is asked for.
 func (c *V5) window(began time.Time) window {
 	skew := c.clock.skew()
-	w := window{to: day(c.deps.Now().Add(clockMargin+max(skew, 0)), 1)}
-	if !began.IsZero() {
+	now := c.deps.Now()
+	w := window{to: day(now.Add(clockMargin+max(skew, 0)), 1)}
+	if !began.IsZero() && !began.After(now) {
 		w.from = day(began.Add(min(skew, 0)-clockMargin), -1)
 	}
 	return w
