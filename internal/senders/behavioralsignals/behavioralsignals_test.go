@@ -364,6 +364,27 @@ func TestListMatch(t *testing.T) {
 	}
 }
 
+// A list that asks for fewer requests holds the uploads too: one quota.
+func TestTooManyQuestionsPauseTheLane(t *testing.T) {
+	now := time.Now()
+	clock := func() time.Time { return now }
+	for header, want := range map[string]time.Duration{"": 10 * time.Second, "40": 40 * time.Second} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			if header != "" {
+				w.Header().Set("Retry-After", header)
+			}
+			w.WriteHeader(http.StatusTooManyRequests)
+		}))
+		t.Cleanup(server.Close)
+		lane := senders.NewLane(senders.Rate{Unlimited: true}, clock)
+		s := sender(t, config(t, "v5", server.URL), behavioralsignals.Deps{Lane: lane, Now: clock})
+		v, err := s.(senders.Reconciler).Reconcile(t.Context(), senders.Attempt{Item: item(), Began: now})
+		if until, why := lane.Paused(); v.Outcome != senders.Unknown || err == nil || until.Sub(now) != want || why != "rate_limited" {
+			t.Errorf("Retry-After %q: %+v, paused for %v (%s), want %v", header, v, until.Sub(now), why, want)
+		}
+	}
+}
+
 // A token that was changed on disk is used by the next attempt.
 func TestTokenIsReadAnew(t *testing.T) {
 	t.Setenv("BSIG_TOKEN", "old")

@@ -213,6 +213,9 @@ func (c *V5) page(ctx context.Context, w window, page, size int) ([]process, err
 		if e.Class == senders.Held {
 			e.Class = senders.Refused // a redirect may go away: no reason to give up asking
 		}
+		if e.Class == senders.RateLimited { // of an upload the pipeline sees it, of a question only we do
+			c.deps.Lane.Pause(c.deps.Now().Add(e.RetryAfter), e.Code)
+		}
 		return nil, e
 	case answer.BodyErr != nil:
 		e := c.failed(answer)
