@@ -224,6 +224,9 @@ func secrets(d config.Destination) []senders.Secret {
 	case d.AuthenticX != nil:
 		return []senders.Secret{d.AuthenticX.ClientSecret}
 	}
+	if d.BehavioralSignals != nil {
+		return []senders.Secret{d.BehavioralSignals.Token}
+	}
 	return nil
 }
 

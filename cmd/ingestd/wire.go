@@ -12,6 +12,7 @@ import (
 	"ingestd/internal/pipeline"
 	"ingestd/internal/senders"
 	"ingestd/internal/senders/authenticx"
+	"ingestd/internal/senders/behavioralsignals"
 	"ingestd/internal/senders/callminer"
 	"ingestd/internal/sidecar"
 )
@@ -65,6 +66,8 @@ func (a *app) destination(d config.Destination, log *slog.Logger) (pipeline.Dest
 		out.Sender, err = callminer.New(*d.CallMiner, deps)
 	case d.AuthenticX != nil:
 		out.Sender, err = authenticx.New(*d.AuthenticX, authenticx.Deps{Fields: fields(d.Fields), Lane: lane, Now: a.now, Dial: a.dial})
+	case d.BehavioralSignals != nil:
+		out.Sender, err = behavioralsignals.New(*d.BehavioralSignals, behavioralsignals.Deps{Fields: fields(d.Fields), Lane: lane, Now: a.now, Dial: a.dial})
 	default:
 		err = fmt.Errorf("type %q has no sender", d.Common.Type)
 	}

@@ -28,6 +28,7 @@ import (
 	"ingestd/internal/mapping"
 	"ingestd/internal/senders"
 	"ingestd/internal/senders/authenticx"
+	"ingestd/internal/senders/behavioralsignals"
 	"ingestd/internal/senders/callminer"
 	"ingestd/internal/sidecar"
 	"ingestd/internal/watcher"
@@ -113,9 +114,10 @@ type Call struct {
 // Destination is one [[destination]]: the keys that all vendors share, and the
 // vendor's own in the one field that its Type names.
 type Destination struct {
-	Common     senders.Common
-	CallMiner  *callminer.Config
-	AuthenticX *authenticx.Config
+	Common            senders.Common
+	CallMiner         *callminer.Config
+	AuthenticX        *authenticx.Config
+	BehavioralSignals *behavioralsignals.Config
 
 	Fields        *mapping.Fields // [destination.fields], compiled; nil when there are none
 	CorrelationID *mapping.Text   // callminer's correlation_id, compiled; nil: the default
@@ -239,7 +241,7 @@ func (d *decoder) source(i int, t table) Source {
 }
 
 // vendors that a destination may name.
-func vendors() []string { return []string{"authenticx", "callminer"} }
+func vendors() []string { return []string{"authenticx", "behavioralsignals", "callminer"} }
 
 func (d *decoder) destination(i int, t table) Destination {
 	path := fmt.Sprintf("destination[%d]", i)
@@ -260,6 +262,10 @@ func (d *decoder) destination(i int, t table) Destination {
 		c := authenticx.DefaultConfig()
 		d.fill(path, t, reflect.ValueOf(&c).Elem())
 		return Destination{Common: c.Common, AuthenticX: &c}
+	case "behavioralsignals":
+		c := behavioralsignals.DefaultConfig()
+		d.fill(path, t, reflect.ValueOf(&c).Elem())
+		return Destination{Common: c.Common, BehavioralSignals: &c}
 	case "":
 		d.add(under(path, "type"), "is missing", "known: "+strings.Join(vendors(), ", "))
 	default:

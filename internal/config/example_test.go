@@ -78,7 +78,7 @@ func TestExampleShowsEveryKey(t *testing.T) {
 			t.Errorf("the example does not show %s", key)
 		}
 	}
-	off := regexp.MustCompile(`(?m)^(\s*)#(\w+ = |\[\[)`)
+	off := regexp.MustCompile(`(?m)^(\s*)#(\w+ = |\[)`)
 	text = off.ReplaceAllString(text, "$1$2")
 	for _, choice := range [][2]string{
 		{`after = "keep"`, `after = "move"`},

@@ -64,6 +64,8 @@ func (c *Config) destination(d *defects, i int) {
 		d.rooms(path, dest.CallMiner.Validate())
 	case dest.AuthenticX != nil:
 		d.rooms(path, dest.AuthenticX.Validate())
+	case dest.BehavioralSignals != nil:
+		d.rooms(path, dest.BehavioralSignals.Validate())
 	default:
 		return // the missing vendor is reported already
 	}

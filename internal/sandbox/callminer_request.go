@@ -21,6 +21,8 @@ type refusal struct {
 	text   string
 }
 
+func (r *refusal) Error() string { return r.text }
+
 func badRequest(format string, args ...any) *refusal {
 	return &refusal{http.StatusBadRequest, fmt.Sprintf(format, args...)}
 }

@@ -25,9 +25,10 @@ type exchange struct {
 	w     http.ResponseWriter
 	r     *http.Request
 	line  Request
-	fault Fault // zero Kind: none
-	gone  bool  // the client cut its body
-	last  bool  // the connection ends with the answer
+	fault Fault                             // zero Kind: none
+	gone  bool                              // the client cut its body
+	last  bool                              // the connection ends with the answer
+	shape func(status int, text string) any // of the vendor's errors; nil: {"Message": text}
 }
 
 // end completes the request's line in the log; it runs deferred, also while
@@ -216,6 +217,11 @@ func (x *exchange) answerStatus() {
 		if value != "" {
 			x.w.Header().Set(name, value)
 		}
+	}
+	// What has an effect all the same was answered by a gateway.
+	if gateway := x.fault.Kind == StatusStored || x.fault.Kind == StatusLate; x.shape != nil && !gateway {
+		x.reply(x.fault.Status, x.shape(x.fault.Status, http.StatusText(x.fault.Status)))
+		return
 	}
 	x.reply(x.fault.Status, map[string]string{"Message": http.StatusText(x.fault.Status)})
 }

@@ -39,6 +39,8 @@ type Options struct {
 	Unknowns Unknowns
 	// AuthenticX is what only that vendor has, and its open questions.
 	AuthenticX AuthenticXOptions
+	// BehavioralSignals are the same for that vendor.
+	BehavioralSignals BehavioralUnknowns
 
 	// Faults are switched on from the start. The constructor panics on a fault
 	// that SetFaults would refuse.

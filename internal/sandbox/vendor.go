@@ -59,6 +59,8 @@ func vendors() []vendor {
 	return []vendor{
 		{"callminer", func(o Options) Vendor { return NewCallMiner(o) }},
 		{"authenticx", func(o Options) Vendor { return NewAuthenticX(o) }},
+		{"behavioralsignals", func(o Options) Vendor { return NewBehavioralSignals(o) }},
+		{"behavioralsignals-legacy", func(o Options) Vendor { return NewBehavioralSignalsLegacy(o) }},
 	}
 }
 

@@ -212,10 +212,13 @@ func exchange(hc *http.Client, req *http.Request, w *watchdog, g *Gate) Answer {
 	case err != nil:
 		a.BodyErr = redact(ctx, err)
 	case len(a.Body) > maxBodyBytes:
-		a.Body, a.BodyErr = nil, errors.New("the answer is longer than 1 MiB")
+		a.Body, a.BodyErr = nil, ErrLongAnswer
 	}
 	return a
 }
+
+// ErrLongAnswer is Answer.BodyErr of an answer beyond 1 MiB.
+var ErrLongAnswer = errors.New("the answer is longer than 1 MiB")
 
 var (
 	errStalled = errors.New("no progress for 60 s")

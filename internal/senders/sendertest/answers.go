@@ -42,7 +42,7 @@ func always(reply Reply) Fault {
 // echo is an error answer of a vendor that repeats what it was sent.
 func echo(status int, header map[string]string) func(Request) Reply {
 	return func(r Request) Reply {
-		body := fmt.Sprintf(`{"error":%q,"auth":%q,"body":%q}`, Phone+" "+AgentName+" "+Secret, r.Header.Get("Authorization"), r.Body[:min(len(r.Body), 2000)])
+		body := fmt.Sprintf(`{"error":%q,"auth":%q,"query":%q,"body":%q}`, Phone+" "+AgentName+" "+Secret, r.Header.Get("Authorization")+r.Header.Get("X-Auth-Token"), r.Query, r.Body[:min(len(r.Body), 2000)])
 		return Reply{Status: status, Header: header, Body: []byte(body)}
 	}
 }
@@ -138,6 +138,13 @@ func runAnswers(t *testing.T, newHarness func(*testing.T) Harness) {
 				r := newRig(t, newHarness)
 				r.vendor.on(step.Name, 0, Fault{Reply: reply})
 				r.fails(unclear...)
+			})
+		}
+		for name, reply := range step.Refusals {
+			t.Run(step.Name+" says that nothing was taken: "+name, func(t *testing.T) {
+				r := newRig(t, newHarness)
+				r.vendor.on(step.Name, 0, Fault{Reply: reply})
+				r.fails(senders.Refused)
 			})
 		}
 		for name, reply := range step.Foreign {

@@ -7,7 +7,9 @@ import (
 	"io"
 	"mime"
 	"mime/multipart"
+	"net/url"
 	"strconv"
+	"strings"
 	"testing"
 
 	"ingestd/internal/senders"
@@ -89,6 +91,10 @@ func (r *rig) checkMedia(up Request) {
 // body as a whole, of a form the fields that the plan names.
 func (r *rig) checkPlanned(p senders.PlannedRequest, sent Request) {
 	r.t.Helper()
+	noLeak(r.t, "plan headers", fmt.Sprint(p.Headers))
+	if u, err := url.Parse(p.URL); err != nil || !strings.Contains(p.URL, "{") && (u.Path != sent.Path || u.RawQuery != sent.Query) {
+		r.t.Fatalf("planned %s, sent %s?%s", p.URL, sent.Path, sent.Query)
+	}
 	if n := p.Headers["Content-Length"]; n != "" && n != strconv.FormatInt(sent.ContentLength, 10) {
 		r.t.Fatalf("planned Content-Length %s, sent %d", n, sent.ContentLength)
 	}

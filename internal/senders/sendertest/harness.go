@@ -67,6 +67,9 @@ type Step struct {
 	Duplicate func(r Request) Reply
 	// Unproven are success answers without the vendor's evidence.
 	Unproven map[string]func(r Request) Reply
+	// Refusals are answers whose body, not only their status, proves that
+	// nothing was taken: each must end in Refused.
+	Refusals map[string]func(r Request) Reply
 }
 
 // Harness connects one vendor to the suite.
@@ -74,6 +77,8 @@ type Harness struct {
 	New   func(t *testing.T, e Env) senders.Sender
 	Item  call.Item // File.Bytes and File.SHA256 are set by the suite
 	Steps []Step    // in the order of the wire; the last one is Upload
+	// List is how the vendor lists what it holds; nil: it cannot be asked so.
+	List *Listing
 }
 
 func (h Harness) step(p Phase) (Step, bool) {

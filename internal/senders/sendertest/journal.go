@@ -3,6 +3,7 @@ package sendertest
 import (
 	"io"
 	"slices"
+	"strings"
 	"sync"
 )
 
@@ -30,6 +31,16 @@ func (t *Trace) before(a, b string) bool {
 	events := t.all()
 	at := slices.Index(events, b)
 	return at < 0 || slices.Contains(events[:at], a)
+}
+
+// count is how many events begin so.
+func (t *Trace) count(prefix string) (n int) {
+	for _, e := range t.all() {
+		if strings.HasPrefix(e, prefix) {
+			n++
+		}
+	}
+	return n
 }
 
 func (t *Trace) has(event string) bool { return slices.Contains(t.all(), event) }

@@ -29,6 +29,7 @@ func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
 		{"Source", runSource},
 		{"Ending", runEnding},
 		{"Clock", runClock},
+		{"List", runList},
 	} {
 		t.Run(group.name, func(t *testing.T) { group.run(t, newHarness) })
 	}

@@ -18,6 +18,7 @@ import (
 type Request struct {
 	Step             string
 	Method, Path     string
+	Query            string // as on the wire
 	Header           http.Header
 	ContentLength    int64
 	TransferEncoding []string
@@ -38,6 +39,7 @@ type Fault struct {
 	Early   bool // reply before the body is asked for
 	Read    int  // read this many body bytes, then reply if there is a Reply, else reset; 0: all
 	Drop    bool // close with a reset instead of a reply
+	Stored  bool // an upload that arrived whole is kept, whatever is answered
 	Reply   func(r Request) Reply
 	Replied func()          // runs after the reply was written
 	Hang    <-chan struct{} // blocks before the body is read
@@ -55,6 +57,7 @@ type Vendor struct {
 	wg    sync.WaitGroup
 
 	mu       sync.Mutex
+	held     []Held
 	script   map[string]map[int]Fault // step -> n-th request (0: every) -> fault
 	requests []Request
 	conns    []net.Conn
@@ -63,7 +66,10 @@ type Vendor struct {
 }
 
 func newVendor(t *testing.T, h Harness, trace *Trace) *Vendor {
-	v := &Vendor{t: t, steps: h.Steps, trace: trace, script: map[string]map[int]Fault{}}
+	v := &Vendor{t: t, steps: slices.Clone(h.Steps), trace: trace, script: map[string]map[int]Fault{}}
+	if h.List != nil {
+		v.steps = append(v.steps, v.listing(h.List))
+	}
 	v.idle = sync.NewCond(&v.mu)
 	return v
 }
@@ -146,10 +152,10 @@ func (v *Vendor) serve(c net.Conn) {
 func (v *Vendor) answer(c net.Conn, req *http.Request) bool {
 	step := v.find(req)
 	r := Request{
-		Step: step.Name, Method: req.Method, Path: req.URL.Path, Header: req.Header,
+		Step: step.Name, Method: req.Method, Path: req.URL.Path, Query: req.URL.RawQuery, Header: req.Header,
 		ContentLength: req.ContentLength, TransferEncoding: req.TransferEncoding,
 	}
-	fault, at, n := v.arrived(r)
+	fault, faulty, at, n := v.arrived(r)
 	defer v.done()
 	v.trace.add("request " + r.Step)
 	if fault.Hang != nil {
@@ -161,6 +167,9 @@ func (v *Vendor) answer(c net.Conn, req *http.Request) bool {
 		}
 		r.Body, r.Whole = readBody(req, fault.Read)
 		v.update(at, r)
+		if step.Phase == Upload && r.Whole && (!faulty || fault.Stored) {
+			v.hold(Held{N: n, Upload: r})
+		}
 	}
 	if fault.Mute != nil {
 		<-fault.Mute
@@ -218,7 +227,7 @@ func (v *Vendor) find(req *http.Request) Step {
 }
 
 // arrived stores the request before its body and finds its fault.
-func (v *Vendor) arrived(r Request) (f Fault, at, n int) {
+func (v *Vendor) arrived(r Request) (f Fault, faulty bool, at, n int) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	n = 1
@@ -229,11 +238,11 @@ func (v *Vendor) arrived(r Request) (f Fault, at, n int) {
 	}
 	v.requests = append(v.requests, r)
 	v.open++
-	f, ok := v.script[r.Step][n]
-	if !ok {
-		f = v.script[r.Step][0]
+	f, faulty = v.script[r.Step][n]
+	if !faulty {
+		f, faulty = v.script[r.Step][0]
 	}
-	return f, len(v.requests) - 1, n
+	return f, faulty, len(v.requests) - 1, n
 }
 
 func (v *Vendor) done() {
