@@ -76,6 +76,14 @@ func copyLedger(ctx context.Context, path, name string) (m mark, err error) {
 	return m, nil
 }
 
+// vacuumInto copies a ledger into an empty file through SQLite.
+func vacuumInto(ctx context.Context, path, params, name string) (err error) {
+	db := connect(path, params, 1)
+	defer func() { err = errors.Join(err, db.Close()) }()
+	_, err = db.ExecContext(ctx, "VACUUM INTO ?", name)
+	return err
+}
+
 // verifyCopy opens a finished copy and compares it with what it must hold.
 func verifyCopy(ctx context.Context, name string, before mark) (err error) {
 	db := connect(name, dsnImmutable, 1)
@@ -115,15 +123,21 @@ func Vacuum(ctx context.Context, path string) (err error) {
 	if err != nil {
 		return err
 	}
-	if _, err := probe(ctx, path, s.version); err != nil {
+	p, err := probe(ctx, path, s.version)
+	if err != nil {
 		return err
+	}
+	m, err := readWater(path)
+	if why := p.older(m, walThere(path)); err != nil || why != "" {
+		// Closing would remove the WAL, and with it what tells that.
+		return &OpenError{Text: "the ledger is older than what ran here: " + why, Hint: "start ingestd once, which deals with it, then vacuum", Err: err}
 	}
 	db := connect(path, dsnWrite, 1)
 	defer func() { err = errors.Join(err, db.Close()) }()
 	if err := assertSettings(ctx, db); err != nil {
 		return fmt.Errorf("vacuum: %w", err)
 	}
-	for _, statement := range []string{"VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"} {
+	for _, statement := range []string{"VACUUM", "UPDATE meta SET clean = 1", "PRAGMA wal_checkpoint(TRUNCATE)"} {
 		if _, err := db.ExecContext(ctx, statement); err != nil {
 			return fmt.Errorf("vacuum %s: %w", path, err)
 		}

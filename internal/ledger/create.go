@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"crypto/rand"
+	"database/sql"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -46,7 +47,8 @@ func Init(ctx context.Context, path string, force bool, now func() time.Time) er
 			}
 		}
 		epoch = now().UnixMilli()
-		if err := moveAside(path, now()); err != nil {
+		marker := filepath.Join(filepath.Dir(path), markerName)
+		if _, err := moveAside(now(), path, path+"-wal", path+"-shm", waterPath(path), marker); err != nil {
 			return err
 		}
 	}
@@ -56,15 +58,16 @@ func Init(ctx context.Context, path string, force bool, now func() time.Time) er
 // files tells what lies in the state directory.
 type files struct {
 	ledger, wal bool
+	water       bool // the high-water mark
 	marker      bool
 	uid         string // in the marker
 }
 
-func (f files) any() bool { return f.ledger || f.wal || f.marker }
+func (f files) any() bool { return f.ledger || f.wal || f.water || f.marker }
 
 func findFiles(path string) (files, error) {
 	var f files
-	for name, there := range map[string]*bool{path: &f.ledger, path + "-wal": &f.wal} {
+	for name, there := range map[string]*bool{path: &f.ledger, path + "-wal": &f.wal, waterPath(path): &f.water} {
 		info, err := os.Lstat(name)
 		if err == nil && !info.Mode().IsRegular() {
 			return f, &OpenError{Text: name + " is not a regular file", Hint: "remove it, or name another path in [ledger]"}
@@ -82,15 +85,21 @@ func findFiles(path string) (files, error) {
 	return f, nil
 }
 
-func moveAside(path string, now time.Time) error {
+// moveAside gives what lies at the names a dated name and returns the new
+// names of what there was.
+func moveAside(now time.Time, names ...string) (aside []string, err error) {
 	suffix := ".aside-" + now.UTC().Format("20060102T150405.000Z")
-	dir := filepath.Dir(path)
-	for _, name := range []string{path, path + "-wal", path + "-shm", filepath.Join(dir, markerName)} {
-		if err := unix.Renameat2(unix.AT_FDCWD, name, unix.AT_FDCWD, name+suffix, unix.RENAME_NOREPLACE); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("move %s aside: %w", name, err)
+	for _, name := range names {
+		err := unix.Renameat2(unix.AT_FDCWD, name, unix.AT_FDCWD, name+suffix, unix.RENAME_NOREPLACE)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
 		}
+		if err != nil {
+			return aside, fmt.Errorf("move %s aside: %w", name, err)
+		}
+		aside = append(aside, name+suffix)
 	}
-	return syncDir(dir)
+	return aside, syncDir(filepath.Dir(names[0]))
 }
 
 // newName is the temporary name of a ledger that is being created.
@@ -152,8 +161,13 @@ func build(ctx context.Context, name string, s schema, uid string, epoch int64, 
 	if err != nil {
 		return err
 	}
-	// Closing would do it too, but says nothing when it fails, and the file
-	// would then be put in place without what is still in its WAL.
+	return checkpointAll(ctx, db)
+}
+
+// checkpointAll takes all of the WAL into a ledger that is about to be put in
+// place. Closing would do it too, but says nothing when it fails, and the file
+// would then be put in place without what is still in its WAL.
+func checkpointAll(ctx context.Context, db *sql.DB) error {
 	var busy, frames, moved int
 	if err := db.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &frames, &moved); err != nil {
 		return fmt.Errorf("checkpoint: %w", err)

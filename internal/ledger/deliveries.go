@@ -12,7 +12,8 @@ import (
 const deliveryColumns = `d.id, d.ver, d.recording_id, d.source, d.destination, d.idem_key, d.state, d.reason, d.reason_text, d.attempts, d.crashes,
 	d.next_attempt, d.first_attempt, d.doubt_since, d.accepted_at, d.created, d.updated,
 	(SELECT json_group_object(v.name, v.value) FROM vendor_ids AS v WHERE v.delivery_id = d.id),
-	EXISTS (SELECT 1 FROM events AS e INDEXED BY events_committing WHERE e.delivery_id = d.id AND e.to_state = 'committing')`
+	EXISTS (SELECT 1 FROM events AS e INDEXED BY events_committing WHERE e.delivery_id = d.id AND e.to_state = 'committing')
+	OR EXISTS (SELECT 1 FROM events AS e INDEXED BY events_restored WHERE e.delivery_id = d.id AND e.reason = 'restored')`
 
 func scanDelivery(row interface{ Scan(...any) error }) (Delivery, error) {
 	var (

@@ -20,8 +20,9 @@ type Delivery struct {
 	// "_" is private (a presigned target): the ledger never prints it and
 	// erases it when the delivery reaches a final state.
 	IDs map[string]string
-	// Own: an earlier event of this delivery reached committing, so that a
-	// vendor's duplicate answer means our own recording.
+	// Own: an earlier event of this delivery reached committing, or may have
+	// in events that a restored ledger has lost, so that a vendor's duplicate
+	// answer means our own recording.
 	Own bool
 }
 

@@ -25,9 +25,11 @@ func (t *tx) event(e event) error {
 	if e.bytes != 0 {
 		bytes = e.bytes
 	}
-	return t.exec(`INSERT INTO events (at, boot, recording_id, delivery_id, from_state, to_state, attempt, class, http_status, bytes, reason, text)
+	id, err := t.insert(`INSERT INTO events (at, boot, recording_id, delivery_id, from_state, to_state, attempt, class, http_status, bytes, reason, text)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		t.at, t.w.boot, e.recording, delivery, text(e.from), e.to, attempt, e.class, status, bytes, e.reason, e.text)
+	t.last = id
+	return err
 }
 
 // leadsTo names a state that this transaction leads to, for failAround.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -17,6 +18,8 @@ type Options struct {
 	// AllowNetworkFS opens a ledger on NFS, SMB or FUSE in spite of the risk:
 	// WAL and its locks need one host's memory and POSIX locks that work.
 	AllowNetworkFS bool
+
+	space func(dir string) (free, size uint64, err error) // nil: freeSpace
 }
 
 // Errors of the ledger. Compare with errors.Is.
@@ -63,10 +66,14 @@ type Ledger struct {
 	log    *slog.Logger
 	boot   string
 	lock   *lock
+	water  *highWater
 	db     *sql.DB // one connection, owned by the writer
 	w      *writer
 	reader *Reader
-	stop   context.CancelFunc // ends the minutely look at the lock file
+	space  func(dir string) (free, size uint64, err error)
+	low    atomic.Bool        // less than the watermark is free
+	health atomic.Value       // Health, without its Trouble
+	stop   context.CancelFunc // ends the watch
 	wg     sync.WaitGroup
 }
 

@@ -10,8 +10,6 @@ import (
 	"time"
 )
 
-const lockCheck = time.Minute // how often the lock file is compared with what is locked
-
 // Open opens the ledger for writing, creating it only where there has never
 // been one. The order is that of a careful stranger: directory, lock, free
 // space, what lies there, a read-only look, and only then the opening itself.
@@ -30,6 +28,9 @@ func open(ctx context.Context, o Options, s schema) (_ *Ledger, err error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.space == nil {
+		o.space = freeSpace
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -41,7 +42,7 @@ func open(ctx context.Context, o Options, s schema) (_ *Ledger, err error) {
 	if err := checkDir(dir, o.AllowNetworkFS); err != nil {
 		return nil, err
 	}
-	l := &Ledger{path: path, now: o.Now, log: o.Log, boot: randomHex(8), stop: func() {}}
+	l := &Ledger{path: path, space: o.space, now: o.Now, log: o.Log, boot: randomHex(8), stop: func() {}}
 	if l.lock, err = takeLock(ctx, dir); err != nil {
 		return nil, err
 	}
@@ -50,23 +51,24 @@ func open(ctx context.Context, o Options, s schema) (_ *Ledger, err error) {
 			err = errors.Join(err, l.abandon())
 		}
 	}()
-	if err := needSpace(dir, freeSpace); err != nil {
+	if err := needSpace(dir, o.space); err != nil {
 		return nil, err
 	}
 	if err := cleanUp(path); err != nil {
 		return nil, err
 	}
-	if err := l.locate(ctx, s); err != nil {
+	found, err := l.locate(ctx, s)
+	if err != nil {
 		return nil, err
 	}
-	if err := l.openWriter(ctx, s); err != nil {
+	if err := l.openWriter(ctx, s, found); err != nil {
 		return nil, err
 	}
 	if l.reader, err = newReader(ctx, path, dsnRead, 4, s.version); err != nil {
 		return nil, err
 	}
 	l.reader.now = o.Now
-	if err := makeBallast(dir); err != nil {
+	if err := makeBallast(dir, o.space); err != nil {
 		l.log.Warn("no ballast beside the ledger", "error", err)
 	}
 	return l, nil
@@ -98,44 +100,78 @@ func checkDir(dir string, allowNetwork bool) error {
 	return nil
 }
 
+// located is what locate found.
+type located struct {
+	probed
+	water *waterMark // nil: there is none
+	older string     // why the ledger is older than what ran here; "": it is not
+}
+
 // locate makes sure that the ledger which belongs here lies here, or creates
 // the first one. A ledger that was lost must not look like a first start: the
 // whole archive would be sent again.
-func (l *Ledger) locate(ctx context.Context, s schema) error {
+func (l *Ledger) locate(ctx context.Context, s schema) (out located, err error) {
 	found, err := findFiles(l.path)
 	if err != nil {
-		return err
+		return out, err
 	}
 	switch {
 	case !found.any():
 		l.log.Info("no ledger yet, creating one")
-		return create(ctx, l.path, 0, l.now)
+		if err := create(ctx, l.path, 0, l.now); err != nil {
+			return out, err
+		}
+		if found, err = findFiles(l.path); err != nil {
+			return out, err
+		}
 	case !found.ledger:
-		return &OpenError{
+		return out, &OpenError{
 			Text: "the ledger that belongs at " + l.path + " is missing",
-			Hint: "restore a backup, or run `ingestd ledger init --force`",
+			Hint: "restore a backup with `ingestd ledger restore FILE`, or run `ingestd ledger init --force`",
 		}
 	}
-	p, err := probe(ctx, l.path, s.version)
-	if err != nil {
-		return err
+	if out.probed, err = probe(ctx, l.path, s.version); err != nil {
+		return out, err
 	}
-	if !found.marker {
-		l.log.Warn("completing the creation of the ledger: it had no marker")
-		return writeMarker(filepath.Dir(l.path), p.uid)
-	}
-	if found.uid != p.uid {
-		return &OpenError{
-			Text: fmt.Sprintf("the ledger at %s belongs elsewhere: it is %q, %s names %q", l.path, p.uid, markerName, found.uid),
+	if found.marker && found.uid != out.uid {
+		return out, &OpenError{
+			Text: fmt.Sprintf("the ledger at %s belongs elsewhere: it is %q, %s names %q", l.path, out.uid, markerName, found.uid),
 			Hint: "put the right ledger back, or restore a backup",
 		}
 	}
-	return nil
+	out.water, err = readWater(l.path)
+	switch {
+	case errors.Is(err, errBadWater):
+		out.older = err.Error()
+	case err != nil:
+		return out, err
+	default:
+		out.older = out.probed.older(out.water, walThere(l.path))
+	}
+	if !found.marker {
+		if out.boot != "" && out.older == "" {
+			out.older = markerName + " beside it is missing"
+		}
+		l.log.Warn("completing the creation of the ledger: it had no marker")
+		return out, writeMarker(filepath.Dir(l.path), out.uid)
+	}
+	return out, nil
 }
 
 // openWriter opens the writing connection, asserts its settings, migrates,
 // notes this opening and starts the group commit.
-func (l *Ledger) openWriter(ctx context.Context, s schema) error {
+func (l *Ledger) openWriter(ctx context.Context, s schema, found located) (err error) {
+	if found.older == "" {
+		// Durable before the ledger holds this boot: a crash in between leaves
+		// a ledger of the boot before, and the mark says so.
+		m := waterMark{UID: found.uid, Boot: l.boot, Before: found.boot, Opening: true}
+		if found.water != nil {
+			m.Event = found.water.Event
+		}
+		if l.water, err = createWater(l.path, m); err != nil {
+			return err
+		}
+	}
 	l.db = connect(l.path, dsnWrite, 1)
 	if err := assertSettings(ctx, l.db); err != nil {
 		return fmt.Errorf("open ledger: %w", err)
@@ -145,53 +181,52 @@ func (l *Ledger) openWriter(ctx context.Context, s schema) error {
 			return fmt.Errorf("protect ledger: %w", err)
 		}
 	}
-	var version int
-	if err := l.db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
+	if err := s.upgrade(context.WithoutCancel(ctx), l.db, l.path, found.version, l.now()); err != nil {
 		return fmt.Errorf("open ledger: %w", err)
 	}
-	if err := s.upgrade(context.WithoutCancel(ctx), l.db, l.path, version, l.now()); err != nil {
-		return fmt.Errorf("open ledger: %w", err)
-	}
-	if _, err := l.db.ExecContext(ctx, "UPDATE meta SET boot = ?, pid = ?, since = ?, clean = 0", l.boot, os.Getpid(), l.now().UnixMilli()); err != nil {
-		return fmt.Errorf("note this opening: %w", err)
+	if err := l.noteOpening(ctx, found); err != nil {
+		return err
 	}
 	conn, err := l.db.Conn(ctx)
 	if err != nil {
 		return fmt.Errorf("open ledger: %w", err)
 	}
 	l.w = newWriter(conn, l.boot, l.now)
+	l.w.reached = l.water.reached
 	l.w.makeRoom = func() {
 		l.log.Error("the ledger's disk is full, giving the ballast back")
 		if err := removeBallast(filepath.Dir(l.path)); err != nil {
 			l.log.Error("no ballast to give back", "error", err)
 		}
+		l.lookAtSpace()
 	}
+	l.health.Store(Health{CheckedAt: l.now()}) // locate has just done it
+	l.lookAtSpace()
 	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
 	l.stop = stop
 	l.wg.Go(l.w.run)
-	l.wg.Go(func() { l.watchLock(watch) })
-	return nil
+	l.wg.Go(func() { l.watch(watch) })
+	return l.finishRestore(ctx)
 }
 
-// watchLock fences when the lock file is no longer the one that is locked: a
-// second daemon could be running.
-func (l *Ledger) watchLock(ctx context.Context) {
-	tick := time.NewTicker(lockCheck)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			if err := l.lock.check(); err != nil {
-				l.w.fence(err)
-				return
-			}
-			if err := makeBallast(filepath.Dir(l.path)); err != nil {
-				l.log.Warn("no ballast beside the ledger", "error", err)
-			}
+// noteOpening writes this boot into the ledger, with a new restore epoch if
+// the ledger is an older one, and then into the mark that it did so.
+func (l *Ledger) noteOpening(ctx context.Context, found located) (err error) {
+	at := l.now().UnixMilli()
+	_, err = l.db.ExecContext(ctx, `UPDATE meta SET boot = ?1, pid = ?2, since = ?3, clean = 0,
+		restore_epoch = CASE WHEN ?4 THEN ?3 ELSE restore_epoch END, restoring = restoring OR ?4`, l.boot, os.Getpid(), at, found.older != "")
+	if err != nil {
+		return fmt.Errorf("note this opening: %w", err)
+	}
+	if found.older != "" {
+		l.log.Warn("the ledger is older than what ran here: what it calls unsent may have been sent, so it is in doubt now and not sent blindly",
+			"why", found.older, "last_event", found.lastEvent)
+		// Only now that the epoch is durable may the old mark go.
+		if l.water, err = createWater(l.path, waterMark{UID: found.uid, Boot: l.boot}); err != nil {
+			return err
 		}
 	}
+	return l.water.opened(found.lastEvent)
 }
 
 // Close ends the writes under way, checkpoints, notes that the stop was clean
@@ -204,13 +239,13 @@ func (l *Ledger) Close() error {
 	l.w.close()
 	l.wg.Wait()
 	if l.w.fenceErr() != nil {
-		return l.lock.release()
+		return errors.Join(l.water.close(), l.lock.release())
 	}
 	ctx := context.Background()
 	_, err := l.w.conn.ExecContext(ctx, "UPDATE meta SET clean = 1")
 	errs := []error{err, l.reader.Close()} // readers would hold the checkpoint back
 	_, err = l.w.conn.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)")
-	return errors.Join(append(errs, err, l.w.conn.Close(), l.db.Close(), l.lock.release())...)
+	return errors.Join(append(errs, err, l.w.conn.Close(), l.db.Close(), l.water.close(), l.lock.release())...)
 }
 
 // abandon undoes an opening that failed.
@@ -220,10 +255,18 @@ func (l *Ledger) abandon() error {
 	if l.w != nil {
 		l.w.close()
 		l.wg.Wait()
+		if l.w.fenceErr() == nil {
+			// Closing removes the WAL; without this it would seem to be lost.
+			_, err := l.w.conn.ExecContext(context.Background(), "UPDATE meta SET clean = 1")
+			errs = append(errs, err)
+		}
 		errs = append(errs, l.w.conn.Close())
 	}
 	if l.db != nil {
 		errs = append(errs, l.db.Close())
+	}
+	if l.water != nil {
+		errs = append(errs, l.water.close())
 	}
 	return errors.Join(append(errs, l.lock.release())...)
 }

@@ -52,7 +52,7 @@ func TestOpenFinds(t *testing.T) {
 	}{
 		"ledger and marker": {prepare: func(t *testing.T, path string) {}},
 		"nothing": {prepare: func(t *testing.T, path string) {
-			for _, name := range []string{path, filepath.Join(filepath.Dir(path), markerName)} {
+			for _, name := range []string{path, waterPath(path), filepath.Join(filepath.Dir(path), markerName)} {
 				check(t, os.Remove(name))
 			}
 		}},
@@ -61,7 +61,12 @@ func TestOpenFinds(t *testing.T) {
 		"stray wal alone": {prepare: func(t *testing.T, path string) {
 			check(t, os.Remove(path))
 			check(t, os.Remove(filepath.Join(filepath.Dir(path), markerName)))
+			check(t, os.Remove(waterPath(path)))
 			check(t, os.WriteFile(path+"-wal", []byte("frames"), 0o600))
+		}, refuses: "is missing", hint: "ledger init --force"},
+		"high-water mark alone": {prepare: func(t *testing.T, path string) {
+			check(t, os.Remove(path))
+			check(t, os.Remove(filepath.Join(filepath.Dir(path), markerName)))
 		}, refuses: "is missing", hint: "ledger init --force"},
 		"ledger without marker": {prepare: func(t *testing.T, path string) {
 			check(t, os.Remove(filepath.Join(filepath.Dir(path), markerName)))
@@ -199,7 +204,7 @@ func TestFileModes(t *testing.T) {
 
 func TestBallast(t *testing.T) {
 	dir := t.TempDir()
-	check(t, makeBallast(dir))
+	check(t, makeBallast(dir, freeSpace))
 	if info, err := os.Stat(filepath.Join(dir, ballastName)); err != nil || info.Size() != ballastSize {
 		t.Fatalf("ballast: %v, %v", info, err)
 	}
@@ -260,17 +265,20 @@ func TestMigrationBacksUpFirst(t *testing.T) {
 	s := must[schema](t)(programSchema())
 	first, err := migrationFiles.ReadFile("migrations/00001_init.sql")
 	check(t, err)
-	s.version = 2
+	second, err := migrationFiles.ReadFile("migrations/00002_restore.sql")
+	check(t, err)
+	s.version = 3
 	s.files = fstest.MapFS{
-		"00001_init.sql": {Data: first},
-		"00002_more.sql": {Data: []byte("-- +goose Up\nALTER TABLE meta ADD COLUMN more TEXT;\nPRAGMA user_version = 2;\n")},
+		"00001_init.sql":    {Data: first},
+		"00002_restore.sql": {Data: second},
+		"00003_more.sql":    {Data: []byte("-- +goose Up\nALTER TABLE meta ADD COLUMN more TEXT;\nPRAGMA user_version = 3;\n")},
 	}
 	l, err := open(context.Background(), Options{Path: path}, s)
 	check(t, err)
 	check(t, l.w.write(t.Context(), "use it", func(x *tx) error { return x.exec("UPDATE meta SET more = 'x'") }))
 	l.reader.Close()
 	check(t, l.Close())
-	backups, err := filepath.Glob(path + ".v1-*.backup")
+	backups, err := filepath.Glob(path + ".v2-*.backup")
 	check(t, err)
 	if len(backups) != 1 {
 		t.Fatalf("backups = %v", backups)
@@ -291,10 +299,13 @@ func TestFailedMigration(t *testing.T) {
 	s := must[schema](t)(programSchema())
 	first, err := migrationFiles.ReadFile("migrations/00001_init.sql")
 	check(t, err)
-	s.version = 2
+	second, err := migrationFiles.ReadFile("migrations/00002_restore.sql")
+	check(t, err)
+	s.version = 3
 	s.files = fstest.MapFS{
-		"00001_init.sql": {Data: first},
-		"00002_more.sql": {Data: []byte("-- +goose Up\nALTER TABLE meta ADD COLUMN more TEXT;\nPRAGMA user_version = 2;\nNO SQL;\n")},
+		"00001_init.sql":    {Data: first},
+		"00002_restore.sql": {Data: second},
+		"00003_more.sql":    {Data: []byte("-- +goose Up\nALTER TABLE meta ADD COLUMN more TEXT;\nPRAGMA user_version = 3;\nNO SQL;\n")},
 	}
 	if _, err := open(context.Background(), Options{Path: path}, s); err == nil {
 		t.Fatal("opened after a failed migration")

@@ -9,17 +9,26 @@ import (
 
 // probed is what a read-only look at a ledger found.
 type probed struct {
-	uid     string
-	version int
+	uid       string
+	version   int
+	boot      string // of the last opening for writing; "": there was none
+	clean     bool   // it was closed in order
+	lastEvent int64
 }
 
 // probe looks at a ledger without changing it: is it ours, of a version that
 // this program knows, and healthy?
-func probe(ctx context.Context, path string, newest int) (p probed, err error) {
+func probe(ctx context.Context, path string, newest int) (probed, error) {
+	return probeAs(ctx, path, dsnRead, newest, false)
+}
+
+// probeAs is probe through a connection of the given kind. Without full it
+// checks fully only what was not closed in order.
+func probeAs(ctx context.Context, path, params string, newest int, full bool) (p probed, err error) {
 	refuse := func(text string, err error) error {
 		return &OpenError{Text: path + " " + text, Hint: "the file is left as it is; restore a backup, or name another path in [ledger]", Err: err}
 	}
-	db := connect(path, dsnRead, 1)
+	db := connect(path, params, 1)
 	defer func() { err = errors.Join(err, db.Close()) }()
 	var app int
 	if err := db.QueryRowContext(ctx, "PRAGMA application_id").Scan(&app); err != nil {
@@ -37,11 +46,12 @@ func probe(ctx context.Context, path string, newest int) (p probed, err error) {
 			Hint: "run the newer program, or restore a backup of the older version",
 		}
 	}
-	clean := false
-	if err := db.QueryRowContext(ctx, "SELECT uid, clean FROM meta").Scan(&p.uid, &clean); err != nil {
+	err = db.QueryRowContext(ctx, "SELECT uid, boot, clean, coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0) FROM meta").
+		Scan(&p.uid, &p.boot, &p.clean, &p.lastEvent)
+	if err != nil {
 		return p, refuse("cannot be read", err)
 	}
-	problems, err := integrity(ctx, db, !clean)
+	problems, err := integrity(ctx, db, full || !p.clean)
 	if err != nil {
 		return p, refuse("cannot be checked", err)
 	}

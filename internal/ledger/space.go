@@ -13,7 +13,7 @@ const (
 	ballastName = "ledger.ballast"
 	ballastSize = 32 << 20  // bytes kept back for the day the disk is full
 	spaceFloor  = 16 << 20  // bytes: below this SQLite is not opened (SIGBUS in -shm)
-	spaceLow    = 256 << 20 // bytes: below this intake should stop, and no ballast is made
+	spaceLow    = 256 << 20 // bytes: below this nothing new is begun
 )
 
 // fsKinds are the file systems on which SQLite's WAL and locks do not hold.
@@ -50,11 +50,11 @@ func freeSpace(dir string) (free, size uint64, err error) {
 	return s.Bavail * uint64(s.Bsize), s.Blocks * uint64(s.Bsize), nil
 }
 
-// LowSpace tells that intake should stop: less than 256 MiB or 5 % of the
-// ledger's file system are free.
-func (l *Ledger) LowSpace() (bool, error) {
-	free, size, err := freeSpace(filepath.Dir(l.path))
-	return err == nil && (free < spaceLow || free < size/20), err
+// lowMark is the watermark of a file system of this size in bytes: below it
+// nothing new is begun. 256 MiB or 5 %, whichever is more; but no more than a
+// quarter of a small file system, and 2 GiB of a large one.
+func lowMark(size uint64) uint64 {
+	return max(min(spaceLow, size/4), min(size/20, 2<<30))
 }
 
 // needSpace gives the ballast back when less than 16 MiB are free, and
@@ -85,13 +85,15 @@ func removeBallast(dir string) error {
 	return nil
 }
 
-// makeBallast allocates the ballast unless it is there or space is low.
-func makeBallast(dir string) error {
+// makeBallast allocates the ballast unless it is there or would make space
+// low.
+func makeBallast(dir string, space func(string) (uint64, uint64, error)) error {
 	name := filepath.Join(dir, ballastName)
 	if info, err := os.Stat(name); err == nil && info.Size() == ballastSize {
 		return nil
 	}
-	if free, _, err := freeSpace(dir); err != nil || free < spaceLow {
+	free, size, err := space(dir)
+	if low := lowMark(size); err != nil || free < low+low/8+ballastSize {
 		return err
 	}
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)

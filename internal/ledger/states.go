@@ -61,9 +61,9 @@ var recordingMoves = map[RecordingState][]RecordingState{
 // itself may be noted again (another look at a doubt, an attempt that ended
 // before its first step).
 var moves = map[State][]State{
-	Planned:    {Planned, Declaring, Sending, Rejected, Held, Cancelled},
+	Planned:    {Planned, Declaring, Sending, InDoubt, Rejected, Held, Cancelled},
 	Declaring:  {Declaring, Planned, Declared, InDoubt, Accepted, Rejected, Held},
-	Declared:   {Planned, Declaring, Declared, Sending, Rejected, Held, Cancelled},
+	Declared:   {Planned, Declaring, Declared, Sending, InDoubt, Rejected, Held, Cancelled},
 	Sending:    {Planned, Declared, Committing, InDoubt, Accepted, Rejected, Held},
 	Committing: {Planned, Declared, InDoubt, Accepted, Rejected, Held},
 	InDoubt:    {Planned, Declared, InDoubt, Accepted, Held, Cancelled},

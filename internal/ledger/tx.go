@@ -13,8 +13,9 @@ import (
 // tx is the transaction that a write runs in. It is valid only inside the
 // write, and fn may run again after a rollback: it must set its results anew.
 type tx struct {
-	w  *writer
-	at int64 // the transaction's one time
+	w    *writer
+	at   int64 // the transaction's one time
+	last int64 // id of the last event written in it; 0: none
 
 	states []string // what it leads to; empty without failpoints
 }

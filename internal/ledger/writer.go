@@ -9,8 +9,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/mattn/go-sqlite3"
 )
 
 var errClosed = errors.New("ledger is closed")
@@ -20,10 +18,10 @@ const (
 	maxBatch     = 256         // writes that share one commit
 )
 
-// retryPauses are the waits after SQLITE_FULL and SQLITE_BUSY; when they are
-// used up the writer fences. BUSY has waited busy_timeout each time already.
+// retryPauses are the waits after SQLITE_FULL and SQLITE_BUSY; the last one
+// repeats. BUSY has waited busy_timeout each time already.
 func retryPauses() []time.Duration {
-	return []time.Duration{100 * time.Millisecond, 500 * time.Millisecond, 2 * time.Second, 5 * time.Second, 10 * time.Second}
+	return []time.Duration{100 * time.Millisecond, 500 * time.Millisecond, 2 * time.Second, 5 * time.Second}
 }
 
 // writer is the group commit: one goroutine owns the writing connection. The
@@ -46,12 +44,15 @@ type writer struct {
 	timeout  time.Duration
 	pauses   []time.Duration
 	makeRoom func()       // called once on SQLITE_FULL: gives the ballast back
+	reached  func(int64)  // told the last event of every commit, before its writers are answered; 0: it had none
+	stuck    atomic.Value // string: code of the Trouble that commits wait for
 	commit   func() error // COMMIT; tests put errors here
 	commits  atomic.Int64 // successful ones
 }
 
 // op is one write.
 type op struct {
+	ctx   context.Context // the caller's own
 	fn    func(*tx) error
 	err   error      // of fn
 	done  chan error // buffered
@@ -62,7 +63,7 @@ func newWriter(conn *sql.Conn, boot string, now func() time.Time) *writer {
 	w := &writer{
 		conn: conn, stmts: map[string]statement{}, ops: make(chan *op, maxBatch),
 		quit: make(chan struct{}), stopped: make(chan struct{}), fenced: make(chan struct{}),
-		boot: boot, now: now, timeout: writeTimeout, pauses: retryPauses(), makeRoom: func() {},
+		boot: boot, now: now, timeout: writeTimeout, pauses: retryPauses(), makeRoom: func() {}, reached: func(int64) {},
 	}
 	w.commit = func() error { return w.exec("COMMIT") }
 	return w
@@ -77,9 +78,9 @@ func (w *writer) write(ctx context.Context, what string, fn func(*tx) error) err
 		return w.fencedErr(what)
 	default:
 	}
+	o := &op{ctx: ctx, fn: fn, done: make(chan error, 1)}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.timeout)
 	defer cancel()
-	o := &op{fn: fn, done: make(chan error, 1)}
 	select {
 	case w.ops <- o:
 	case <-w.stopped:
@@ -101,10 +102,10 @@ func (w *writer) write(ctx context.Context, what string, fn func(*tx) error) err
 			return fmt.Errorf("%s: %w", what, errClosed)
 		}
 	case <-ctx.Done():
-		if o.taken.CompareAndSwap(false, true) {
-			return fmt.Errorf("%s: not written, the ledger is too slow: %w", what, ctx.Err())
+		if err := w.giveUp(o, ctx.Err()); err != nil {
+			return fmt.Errorf("%s: %w", what, err)
 		}
-		return fmt.Errorf("%s: the commit hangs, its outcome is unknown: %w", what, ctx.Err())
+		return nil
 	}
 }
 
@@ -147,28 +148,23 @@ func (w *writer) gather(first *op) []*op {
 }
 
 // flush commits a batch and answers its callers. A full disk or a foreign
-// lock is waited for; anything else that goes wrong with the transaction as a
-// whole fences, because a COMMIT that failed may still have happened.
+// lock is waited for (persist); anything else that goes wrong with the
+// transaction as a whole fences, because a COMMIT that failed may still have
+// happened.
 func (w *writer) flush(batch []*op) {
 	var err error
 	if w.fenceErr() != nil {
 		err = ErrFenced
 	} else {
-		err = w.commitBatch(batch)
+		batch, err = w.persist(batch)
 	}
-	for n := 0; err != nil && transient(err) && n < len(w.pauses); n++ {
-		if code, _ := sqliteCode(err); code == sqlite3.ErrFull && n == 0 {
-			w.makeRoom()
-		}
-		<-time.After(w.pauses[n])
-		err = w.commitBatch(batch)
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, errClosed) {
 		w.fence(err)
+		err = fmt.Errorf("%w: %w", ErrFenced, w.fenceErr())
 	}
 	for _, o := range batch {
 		if err != nil {
-			o.done <- fmt.Errorf("%w: %w", ErrFenced, w.fenceErr())
+			o.done <- err
 		} else {
 			o.done <- o.err
 		}
@@ -237,6 +233,7 @@ func (w *writer) try(batch []*op, apart bool) (spoiled bool, err error) {
 	}
 	open = false
 	w.commits.Add(1)
+	w.reached(t.last)
 	return false, t.failAround(".after")
 }
 
@@ -246,10 +243,12 @@ func (w *writer) runApart(t *tx, o *op) error {
 	if err := w.exec("SAVEPOINT op"); err != nil {
 		return fmt.Errorf("savepoint: %w", err)
 	}
+	last := t.last
 	if o.err = o.fn(t); broken(o.err) {
 		return o.err
 	}
 	if o.err != nil {
+		t.last = last // its events are undone with it
 		if err := w.exec("ROLLBACK TO op"); err != nil {
 			return fmt.Errorf("roll back one write: %w", err)
 		}
