@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ingestd/internal/config"
+	"ingestd/internal/ledger"
 	"ingestd/internal/pipeline"
 	"ingestd/internal/senders"
 	"ingestd/internal/watcher"
@@ -91,12 +92,15 @@ func checkMachine(cfg *config.Config, now time.Time) []finding {
 	case network:
 		add(levelFail, "ledger", "%s is on %s; the ledger must be on a local file system", stateDir, kind)
 	case !exists(cfg.Ledger.Path) && hasMarker(cfg.Ledger.Path):
-		add(levelFail, "ledger", "%s is missing although one belongs there; restore a backup, or ingestd ledger init --force", cfg.Ledger.Path)
+		add(levelFail, "ledger", "%s is missing although one belongs there; restore a backup (ingestd ledger restore FILE), or ingestd ledger init --force", cfg.Ledger.Path)
 	default:
 		if err := unix.Access(stateDir, unix.W_OK); err != nil {
 			add(levelFail, "ledger", "%s may not be written: %v", stateDir, err)
 		} else {
 			add(levelOK, "ledger", "%s on %s, %s free", stateDir, kind, freeSpace(stateDir))
+			if need, err := ledger.SpaceMissing(stateDir); err == nil && need > 0 {
+				add(levelWarn, "ledger", "little space on the file system of %s: ingestd takes in nothing new until %s more are free", stateDir, size(int64(need)))
+			}
 		}
 	}
 	watches := 0

@@ -13,7 +13,7 @@ import (
 
 // serveStatus answers on http.listen until the returned function is called.
 // A page that cannot be served is no reason to stop uploading.
-func (a *app) serveStatus(ctx context.Context, cfg *config.Config, p *pipeline.Pipeline, log *slog.Logger) (end func()) {
+func (a *app) serveStatus(ctx context.Context, cfg *config.Config, led *ledger.Ledger, p *pipeline.Pipeline, log *slog.Logger) (end func()) {
 	if cfg.HTTP.Listen == "" {
 		return func() {}
 	}
@@ -31,7 +31,7 @@ func (a *app) serveStatus(ctx context.Context, cfg *config.Config, p *pipeline.P
 	}
 	handler := status.New(status.Options{
 		Reader: reader, Version: version, Now: a.now, LastBeat: p.LastBeat, StuckAfter: stuckAfter(cfg), Listen: cfg.HTTP.Listen,
-		Health: func() []status.SourceHealth { return sourceHealth(p) },
+		Health: func() []status.SourceHealth { return sourceHealth(p) }, Ledger: led.Health,
 	})
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx)) // also while draining
 	ended := make(chan struct{})

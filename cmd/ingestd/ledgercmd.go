@@ -54,7 +54,7 @@ func hasMarker(path string) bool {
 
 func lostLedger(path string) error {
 	return &problem{code: exitConfig, what: "the ledger that belongs at " + path + " is missing",
-		hint: "restore a backup, or begin a new one with ingestd ledger init --force"}
+		hint: "restore a backup with ingestd ledger restore FILE, or begin a new one with ingestd ledger init --force"}
 }
 
 func quietLogger() *slog.Logger { return slog.New(slog.DiscardHandler) }
@@ -62,11 +62,11 @@ func quietLogger() *slog.Logger { return slog.New(slog.DiscardHandler) }
 func (a *app) ledgerCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "ledger",
-		Short: "Care for the ledger: init, backup, verify, vacuum",
+		Short: "Care for the ledger: init, backup, restore, verify, vacuum",
 		Args:  cobra.NoArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(a.ledgerInit(), a.ledgerBackup(), a.ledgerVerify(), a.ledgerVacuum())
+	c.AddCommand(a.ledgerInit(), a.ledgerBackup(), a.ledgerRestore(), a.ledgerVerify(), a.ledgerVacuum())
 	return c
 }
 
@@ -119,6 +119,41 @@ func (a *app) ledgerBackup() *cobra.Command {
 	return c
 }
 
+func (a *app) ledgerRestore() *cobra.Command {
+	var other bool
+	c := &cobra.Command{
+		Use:   "restore FILE",
+		Short: "Put a backup in the ledger's place; the daemon must be stopped",
+		Long: "Check a backup and put it in the ledger's place. The files it replaces are moved aside, nothing\n" +
+			"is deleted. A backup is older than the world: what it calls unsent may have been sent since. So\n" +
+			"its open deliveries, and files already in the drop directories, start in doubt: the vendor is\n" +
+			"asked, or sent the same key again where it refuses duplicates, or a person decides.",
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			cfg, err := a.loadConfig()
+			if err != nil {
+				return err
+			}
+			done, err := ledger.Restore(c.Context(), cfg.Ledger.Path, args[0], other, a.now)
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.printJSON(done)
+			}
+			fmt.Fprintf(a.ui.out, "restored %s: %d recordings, %d deliveries, up to event %d\n", cfg.Ledger.Path, done.Recordings, done.Deliveries, done.LastEvent)
+			fmt.Fprintf(a.ui.out, "%d deliveries start in doubt, and so do files that are already in the drop directories\n", done.InDoubt)
+			for _, name := range done.Aside {
+				fmt.Fprintf(a.ui.out, "kept aside: %s\n", escape(name))
+			}
+			return nil
+		},
+	}
+	c.Flags().BoolVar(&other, "other", false, "also a backup of another ledger than the one that belongs here")
+	a.jsonFlag(c)
+	return c
+}
+
 func (a *app) ledgerVerify() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "verify",
@@ -142,7 +177,7 @@ func (a *app) ledgerVerify() *cobra.Command {
 			}
 			if !rep.OK {
 				return &problem{code: exitFailed, what: "the ledger is not sound",
-					hint: "stop the daemon, keep the file, and restore the last good backup"}
+					hint: "stop the daemon, keep the file, and restore the last good backup: ingestd ledger restore FILE"}
 			}
 			return nil
 		},

@@ -75,10 +75,14 @@ func (a *app) once(ctx context.Context, timeout time.Duration) error {
 		defer t.Stop()
 		expired = t.C
 	}
-	end, runErr := a.watchOnce(ctx, p, progressLine{u: a.ui, start: a.now(), now: a.now, sent: &sent, before: before.Delivered}, done, expired)
+	end, runErr := a.watchOnce(ctx, led, p, progressLine{u: a.ui, start: a.now(), now: a.now, sent: &sent, before: before.Delivered}, done, expired)
 	stop()
-	if end == endedTimeout {
+	trouble := led.Trouble() // before the drain, which may outlast it
+	switch end {
+	case endedTimeout:
 		time.AfterFunc(drainTime, cut)
+	case endedTrouble:
+		time.AfterFunc(time.Second, cut)
 	}
 	if runErr == nil && end != endedByItself {
 		runErr = <-done
@@ -89,6 +93,9 @@ func (a *app) once(ctx context.Context, timeout time.Duration) error {
 	now, err := led.Pending(context.WithoutCancel(ctx), sourceNames(cfg))
 	if err != nil {
 		return err
+	}
+	if end == endedTrouble && trouble != nil {
+		return &problem{code: exitTemporary, what: trouble.Text, hint: trouble.Hint + "; then run ingestd once again, nothing is sent twice"}
 	}
 	return a.onceSummary(before, now, end, sent.Load(), timeout)
 }
@@ -109,14 +116,19 @@ const (
 	endedTimeout
 	endedSignal
 	endedByItself
+	endedTrouble
 )
 
+// troublePatience is how long once waits for a ledger in trouble: a service
+// outlasts it, a command tells.
+const troublePatience = time.Minute
+
 // watchOnce draws progress until nothing can move any more.
-func (a *app) watchOnce(ctx context.Context, p *pipeline.Pipeline, line progressLine, done <-chan error, expired <-chan time.Time) (onceEnd, error) {
+func (a *app) watchOnce(ctx context.Context, led *ledger.Ledger, p *pipeline.Pipeline, line progressLine, done <-chan error, expired <-chan time.Time) (onceEnd, error) {
 	poll := time.NewTimer(0)
 	defer poll.Stop()
 	defer line.clear()
-	quiet := false
+	quiet, sound := false, a.now()
 	for {
 		select {
 		case err := <-done:
@@ -130,6 +142,11 @@ func (a *app) watchOnce(ctx context.Context, p *pipeline.Pipeline, line progress
 			return endedTimeout, nil
 		case <-poll.C:
 			began := time.Now()
+			if led.Trouble() == nil {
+				sound = a.now()
+			} else if a.now().Sub(sound) > troublePatience {
+				return endedTrouble, nil
+			}
 			pending, idle, err := p.Idle(ctx)
 			if err != nil && ctx.Err() == nil {
 				return endedByItself, err

@@ -91,7 +91,7 @@ func (a *app) generation(ctx context.Context, cfg *config.Config, led *ledger.Le
 	notify(log, daemon.SdNotifyReady)
 	log.Info("ingestd is running", "version", version, "sources", len(cfg.Sources), "destinations", len(cfg.Destinations))
 
-	defer a.serveStatus(ctx, cfg, p, log)()
+	defer a.serveStatus(ctx, cfg, led, p, log)()
 	watchdog := watchdogTicker()
 	defer watchdog.Stop()
 	var next *config.Config

@@ -45,6 +45,9 @@ func (a *app) printStatus(s ledger.Status) {
 	default:
 		fmt.Fprintln(out, "daemon   not running")
 	}
+	if t := s.Daemon.Trouble; t != nil {
+		fmt.Fprintf(out, "trouble  %s\n         %s\n", t.Text, t.Hint)
+	}
 	if s.OldestPendingAt != nil {
 		fmt.Fprintf(out, "oldest   waiting or unsent since %s\n", local(*s.OldestPendingAt))
 	}

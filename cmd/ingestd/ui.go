@@ -126,7 +126,7 @@ func lastHint(err error) string {
 	case errors.Is(err, fs.ErrNotExist):
 		return "is the path right?"
 	case strings.Contains(err.Error(), "not a database"), strings.Contains(err.Error(), "malformed"):
-		return "the ledger is damaged: stop the daemon, keep the file, restore the last good backup"
+		return "the ledger is damaged: stop the daemon, keep the file, restore the last good backup (ingestd ledger restore FILE)"
 	default:
 		return ""
 	}

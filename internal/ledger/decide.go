@@ -150,7 +150,7 @@ func (t *tx) planAll(r shortRecording, d Decision) (out Decided, err error) {
 			n.State, n.Reason = Held, "conflict"
 			n.ReasonText = fmt.Sprintf("recording %d has the same id and other content; find out which one is right, then `ingestd retry`", conflict)
 		case doubt && n.State == Planned:
-			n.State, n.Reason = InDoubt, "restored"
+			n.State, n.Reason = InDoubt, ReasonRestored
 			n.ReasonText = "the file was there before this ledger began, so it may have been sent under an earlier one"
 		}
 		duplicate, err := t.plan(r, n)

@@ -99,8 +99,9 @@ type Status struct {
 // Daemon tells whether a daemon holds the ledger.
 type Daemon struct {
 	Running bool       `json:"running"`
-	PID     *int       `json:"pid"`   // of the running daemon
-	Since   *time.Time `json:"since"` // of the running daemon
+	PID     *int       `json:"pid"`     // of the running daemon
+	Since   *time.Time `json:"since"`   // of the running daemon
+	Trouble *Trouble   `json:"trouble"` // why the running daemon begins nothing new; null: none
 }
 
 // LastError is the newest failure of a destination.

@@ -14,6 +14,10 @@ import (
 // restoreBatch is how many deliveries go in doubt in one transaction.
 const restoreBatch = 500
 
+// ReasonRestored is the reason of a delivery that is in doubt because the
+// ledger was an older one, or a new one in the place of another.
+const ReasonRestored = "restored"
+
 const restoredText = "the ledger is older than what ran here, so this may have been sent already"
 
 // finishRestore puts every delivery of an older ledger in doubt that could
@@ -65,7 +69,7 @@ func (t *tx) putInDoubt(epoch int64) (int, error) {
 		return 0, err
 	}
 	for _, d := range open {
-		err := t.move(d, Step{From: d.State, To: InDoubt, Class: "restored", Reason: "restored", Text: restoredText})
+		err := t.move(d, Step{From: d.State, To: InDoubt, Class: ReasonRestored, Reason: ReasonRestored, Text: restoredText})
 		if err == nil {
 			err = t.exec("UPDATE deliveries SET doubt_since = max(?1, ?2), next_attempt = ?1 WHERE id = ?3", t.at, epoch, d.ID)
 		}

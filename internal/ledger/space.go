@@ -28,6 +28,10 @@ var fsKinds = map[int64]string{
 	0x5346414f: "AFS",
 	0x47504653: "GPFS",
 	0x0bd00bd0: "Lustre",
+	0x7461636f: "OCFS2",
+	0x01161970: "GFS2",
+	0x786f4256: "VirtualBox shared folders",
+	0xbacbacbc: "VMware shared folders",
 }
 
 // networkFS names the network or FUSE file system that holds a directory, or
@@ -37,7 +41,7 @@ func networkFS(dir string) (string, error) {
 	if err := unix.Statfs(dir, &s); err != nil {
 		return "", fmt.Errorf("statfs %s: %w", dir, err)
 	}
-	return fsKinds[int64(s.Type)&0xffffffff], nil
+	return fsKinds[int64(s.Type)&0xffffffff], nil // some architectures sign-extend the number
 }
 
 // freeSpace returns the bytes that an ordinary user may still write, and the
@@ -55,6 +59,16 @@ func freeSpace(dir string) (free, size uint64, err error) {
 // quarter of a small file system, and 2 GiB of a large one.
 func lowMark(size uint64) uint64 {
 	return max(min(spaceLow, size/4), min(size/20, 2<<30))
+}
+
+// SpaceMissing returns how many bytes must become free in a ledger's directory
+// before a daemon begins anything new; 0: none.
+func SpaceMissing(dir string) (uint64, error) {
+	free, size, err := freeSpace(dir)
+	if low := lowMark(size); err == nil && free < low {
+		return low - free, nil
+	}
+	return 0, err
 }
 
 // needSpace gives the ballast back when less than 16 MiB are free, and

@@ -11,9 +11,9 @@ import (
 // Trouble is why the ledger should be given no new work for now. It passes by
 // itself, or when somebody makes room.
 type Trouble struct {
-	Code string // one of the constants below
-	Text string // what is wrong
-	Hint string // what to do
+	Code string `json:"code"` // one of the constants below
+	Text string `json:"text"` // what is wrong
+	Hint string `json:"hint"` // what to do
 }
 
 // Codes of Trouble.

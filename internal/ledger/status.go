@@ -119,5 +119,8 @@ func (r *Reader) daemon(ctx context.Context, s *Status) error {
 		return err
 	}
 	s.Daemon = Daemon{Running: true, PID: &pid, Since: instantOrNull(since)}
+	if m, err := readWater(r.path); err == nil && m != nil { // the daemon leaves it there
+		s.Daemon.Trouble = troubleOf(m.Trouble, filepath.Dir(r.path))
+	}
 	return nil
 }

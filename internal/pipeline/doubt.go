@@ -55,7 +55,7 @@ func (pl *pool) doubtStep(ctx context.Context, d ledger.Delivery, rec ledger.Rec
 	settled := d.DoubtSince.Add(pl.dest.DoubtSettle)
 	if pl.dest.OnDoubt == senders.OnDoubtHold {
 		return ledger.Step{To: ledger.Held, Class: "doubt_hold", Reason: "in_doubt",
-			Text: "the answer was lost and on_doubt = \"hold\"; look it up at the vendor, then `ingestd retry` sends it again"}
+			Text: whyDoubt(d) + " and on_doubt = \"hold\"; look it up at the vendor, then `ingestd retry` sends it again"}
 	}
 	traits := pl.dest.Sender.Traits()
 	safe := traits.ResendSafe && !now.Before(settled)
@@ -72,7 +72,7 @@ func (pl *pool) doubtStep(ctx context.Context, d ledger.Delivery, rec ledger.Rec
 	}
 	if !traits.ResendSafe && pl.dest.OnDoubt != senders.OnDoubtResend {
 		return ledger.Step{To: ledger.Held, Class: "no_way_to_ask", Reason: "in_doubt",
-			Text: "the answer was lost and this vendor cannot be asked; look it up at the vendor, then `ingestd retry` sends it again"}
+			Text: whyDoubt(d) + " and this vendor cannot be asked; look it up at the vendor, then `ingestd retry` sends it again"}
 	}
 	if now.Before(settled) {
 		return ledger.Step{To: ledger.InDoubt, Class: "settling", Reason: d.Reason,
@@ -84,6 +84,14 @@ func (pl *pool) doubtStep(ctx context.Context, d ledger.Delivery, rec ledger.Rec
 	}
 	return ledger.Step{To: ledger.Planned, Class: "resend_ordered", Reason: "possible_duplicate", IDs: forget,
 		Text: "sent again because on_doubt = \"resend\"; the vendor may now hold it twice", NextAttempt: now}
+}
+
+// whyDoubt is the cause of a doubt in words.
+func whyDoubt(d ledger.Delivery) string {
+	if d.Reason == ledger.ReasonRestored {
+		return "the ledger was older than what ran here, so this may have been sent already,"
+	}
+	return "the answer was lost"
 }
 
 const (

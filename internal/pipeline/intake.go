@@ -105,7 +105,7 @@ func (f *feed) documentRule() watcher.Rule {
 
 // loop takes what is due from the ledger until ctx ends.
 func (f *feed) loop(ctx, hard context.Context) error {
-	for ctx.Err() == nil {
+	for f.p.await(ctx) {
 		now := f.p.now()
 		worked, err := f.work(ctx, hard, now)
 		f.p.Beat()

@@ -26,6 +26,9 @@ func (f *feed) Look(ctx context.Context, at time.Time, batch []watcher.Entry) er
 			media = append(media, e)
 		}
 	}
+	if !f.p.await(ctx) {
+		return ctx.Err()
+	}
 	if err := f.lookMedia(ctx, at, media); err != nil {
 		return fmt.Errorf("source %q: remember recordings: %w", f.src.Name, err)
 	}

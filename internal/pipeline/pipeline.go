@@ -256,6 +256,17 @@ func (p *Pipeline) wakeAll() {
 	}
 }
 
+// await waits until the ledger takes new work, and is false when ctx has
+// ended. What is under way goes on meanwhile: its results are recorded as soon
+// as the ledger can.
+func (p *Pipeline) await(ctx context.Context) bool {
+	for !p.opt.DryRun && p.ledger.Trouble() != nil && ctx.Err() == nil {
+		p.Beat()
+		sleepUntil(ctx, nil, p.now(), p.now().Add(time.Second))
+	}
+	return ctx.Err() == nil
+}
+
 // Beat notes a sign of progress; LastBeat is when the last one was. The
 // watchdog of the service is fed only while beats come.
 func (p *Pipeline) Beat() { p.beat.Store(p.now().UnixNano()) }

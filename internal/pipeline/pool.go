@@ -38,7 +38,7 @@ func (pl *pool) wake() { pl.woken.set() }
 // end with hard at the latest.
 func (pl *pool) run(ctx, hard context.Context) error {
 	var workers errgroup.Group
-	for ctx.Err() == nil {
+	for pl.p.await(ctx) {
 		pl.p.Beat()
 		if until, _ := pl.dest.Lane.Paused(); until.After(pl.p.now()) {
 			sleepUntil(ctx, pl.woken, pl.p.now(), until)
@@ -93,8 +93,8 @@ func (pl *pool) idle(ctx context.Context) {
 }
 
 // start gives one delivery to a worker as soon as one is free. It is false
-// when the rest of the batch should be looked at anew: the lane was paused or
-// the pool stops.
+// when the rest of the batch should be looked at anew: the lane was paused,
+// the ledger is in trouble, or the pool stops.
 func (pl *pool) start(ctx, hard context.Context, workers *errgroup.Group, d ledger.Delivery) bool {
 	if d.Crashes > 0 {
 		pl.idle(ctx)
@@ -104,7 +104,7 @@ func (pl *pool) start(ctx, hard context.Context, workers *errgroup.Group, d ledg
 	case <-ctx.Done():
 		return false
 	}
-	if until, _ := pl.dest.Lane.Paused(); until.After(pl.p.now()) || ctx.Err() != nil || !pl.trouble.allow(pl.flight.size()) {
+	if until, _ := pl.dest.Lane.Paused(); until.After(pl.p.now()) || ctx.Err() != nil || pl.p.ledger.Trouble() != nil || !pl.trouble.allow(pl.flight.size()) {
 		<-pl.slots
 		return false
 	}

@@ -10,6 +10,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"ingestd/internal/ledger"
 )
 
 // maxReasons bounds the series of ingestd_needs_person.
@@ -27,6 +29,7 @@ type collector struct {
 
 	build, up, recordings, deliveries, oldest, person, progress *prometheus.Desc
 	sourceUp, sourceMode, sourceScan                            *prometheus.Desc
+	trouble, free, wal, checked                                 *prometheus.Desc
 }
 
 // metrics answers scrapes from a registry of its own.
@@ -46,6 +49,10 @@ func metrics(s *server) http.Handler {
 		sourceUp:   desc("source_up", "Whether the directory of a source can be read.", "source"),
 		sourceMode: desc("source_mode", "1 for the way a source is watched now.", "source", "mode"),
 		sourceScan: desc("source_last_scan_timestamp_seconds", "Unix time at which the last full scan of a source ended.", "source"),
+		trouble:    desc("ledger_trouble", "1 for the reason why nothing new is begun.", "code"),
+		free:       desc("ledger_free_bytes", "Bytes free on the ledger's file system."),
+		wal:        desc("ledger_wal_bytes", "Bytes of the ledger's -wal file; large: a reader keeps a transaction open."),
+		checked:    desc("ledger_checked_timestamp_seconds", "Unix time of the last integrity check of the ledger that found it sound."),
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(c, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -54,7 +61,7 @@ func metrics(s *server) http.Handler {
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.build, c.up, c.recordings, c.deliveries, c.oldest, c.person, c.progress, c.sourceUp, c.sourceMode, c.sourceScan} {
+	for _, d := range []*prometheus.Desc{c.build, c.up, c.recordings, c.deliveries, c.oldest, c.person, c.progress, c.sourceUp, c.sourceMode, c.sourceScan, c.trouble, c.free, c.wal, c.checked} {
 		ch <- d
 	}
 }
@@ -76,6 +83,15 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		if !h.LastScan.IsZero() {
 			gauge(c.sourceScan, seconds(h.LastScan), h.Name)
 		}
+	}
+	if c.s.Ledger != nil {
+		h := c.s.Ledger()
+		for _, code := range []string{ledger.TroubleSpace, ledger.TroubleFull, ledger.TroubleLocked} {
+			gauge(c.trouble, number(h.Trouble != nil && h.Trouble.Code == code), code)
+		}
+		gauge(c.free, float64(h.FreeBytes))
+		gauge(c.wal, float64(h.WALBytes))
+		gauge(c.checked, seconds(h.CheckedAt))
 	}
 	// A scrape hands no context on.
 	ctx, cancel := context.WithTimeout(context.Background(), queryTime)

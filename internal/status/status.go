@@ -41,6 +41,7 @@ type Options struct {
 	Version    string
 	Now        func() time.Time      // nil: time.Now
 	Health     func() []SourceHealth // nil: not known
+	Ledger     func() ledger.Health  // of the open ledger; nil: not known
 	LastBeat   func() time.Time      // last sign of progress; nil: not known
 	StuckAfter time.Duration         // without progress for so long, /healthz answers 503; 0: never
 	// Listen is http.listen of the configuration; its host is a good Host
@@ -158,7 +159,7 @@ func (s *server) stuck() string {
 	return ""
 }
 
-// readyz answers 200 while the ledger can be read.
+// readyz answers 200 while the ledger can be read and takes new work.
 func (s *server) readyz(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), queryTime)
 	defer cancel()
@@ -166,6 +167,12 @@ func (s *server) readyz(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		http.Error(w, unreadable(err), http.StatusServiceUnavailable)
 		return
+	}
+	if s.Ledger != nil {
+		if t := s.Ledger().Trouble; t != nil {
+			http.Error(w, "degraded: "+t.Text+"\n"+t.Hint, http.StatusServiceUnavailable)
+			return
+		}
 	}
 	fmt.Fprintln(w, "ok")
 }

@@ -163,13 +163,14 @@ func (r *run) kill() {
 	r.left.Store(0)
 }
 
-// copyLedger copies what a kill leaves: the file, the log and the marker.
+// copyLedger copies what a kill leaves: the mark (first: it never runs ahead of
+// the file), the file, the log and the marker.
 // The index of the log is rebuilt by whoever opens it first after a death.
 func copyLedger(from, to string) error {
 	if err := os.MkdirAll(to, 0o700); err != nil {
 		return err
 	}
-	for _, name := range []string{dbName, dbName + "-wal", "ledger.id"} {
+	for _, name := range []string{dbName + "-mark", dbName, dbName + "-wal", "ledger.id"} {
 		if err := copyFile(filepath.Join(from, name), filepath.Join(to, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
