@@ -216,6 +216,10 @@ func (a *app) done(data map[string]any, words string) error {
 
 func reportText(r ledger.Report) string {
 	text := fmt.Sprintf("ledger %s: %d recordings, %d deliveries, %d events\n", r.UID, r.Recordings, r.Deliveries, r.Events)
+	for _, b := range r.Sources {
+		text += fmt.Sprintf("source %s: %d seen = %d settling + %d waiting + %d ready + %d done + %d skipped + %d quarantined + %d vanished\n",
+			escape(b.Source), b.Seen, b.Settling, b.Waiting, b.Ready, b.Done, b.Skipped, b.Quarantined, b.Vanished)
+	}
 	for _, b := range r.Balances {
 		text += fmt.Sprintf("%s: %d seen = %d accepted + %d duplicate + %d rejected + %d held + %d cancelled + %d pending\n",
 			b.Destination, b.Seen, b.Accepted, b.Duplicate, b.Rejected, b.Held, b.Cancelled, b.Pending)

@@ -24,7 +24,7 @@ func Backup(ctx context.Context, path, target string) (err error) {
 		return err
 	}
 	name := filepath.Join(filepath.Dir(target), "."+filepath.Base(target)+".new")
-	if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := removeHalf(name); err != nil {
 		return fmt.Errorf("remove an earlier half backup: %w", err)
 	}
 	// SQLite takes an empty file as target; its own would follow the umask.
@@ -35,7 +35,7 @@ func Backup(ctx context.Context, path, target string) (err error) {
 	defer f.Close()
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, os.Remove(name))
+			err = errors.Join(err, removeHalf(name))
 		}
 	}()
 	before, err := copyLedger(ctx, path, name)
@@ -53,6 +53,18 @@ func Backup(ctx context.Context, path, target string) (err error) {
 		return fmt.Errorf("give the backup its name %s: %w", target, err)
 	}
 	return syncDir(filepath.Dir(target))
+}
+
+// removeHalf removes what a backup that was cut short left: SQLite may have
+// been writing it with a journal.
+func removeHalf(name string) error {
+	var errs []error
+	for _, suffix := range []string{"", "-journal", "-wal", "-shm"} {
+		if err := os.Remove(name + suffix); err != nil && !errors.Is(err, os.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // mark identifies a ledger and a point in its history.

@@ -92,6 +92,11 @@ func TestVerifyFinds(t *testing.T) {
 		"no time of acceptance":            "UPDATE deliveries SET state = 'accepted'",
 		"that a delivery still needs":      "UPDATE recordings SET state = 'done' WHERE state = 'ready'",
 		"refers to a missing row":          "UPDATE deliveries SET recording_id = 99",
+		"is not that of its recording":     "UPDATE deliveries SET idem_key = 'another'",
+		"begins anew":                      "INSERT INTO events SELECT NULL, at, boot, recording_id, delivery_id, NULL, to_state, 0, '', NULL, NULL, '', '' FROM events WHERE delivery_id = 1",
+		"goes from sending, where it was":  "INSERT INTO events SELECT NULL, at, boot, recording_id, delivery_id, 'sending', 'planned', 0, '', NULL, NULL, '', '' FROM events WHERE delivery_id = 1",
+		"goes from planned to accepted":    "INSERT INTO events SELECT NULL, at, boot, recording_id, delivery_id, 'planned', 'accepted', 0, '', NULL, NULL, '', '' FROM events WHERE delivery_id = 1",
+		"older than what ran here":         "UPDATE meta SET uid = 'another'",
 	} {
 		t.Run(want, func(t *testing.T) {
 			l, _ := openTest(t)
@@ -125,5 +130,10 @@ func TestVerifyBalances(t *testing.T) {
 	want := Balance{Destination: "alpha", Seen: 6, Accepted: 1, Duplicate: 1, Rejected: 1, Held: 1, Cancelled: 1, Pending: 1}
 	if len(rep.Balances) != 1 || rep.Balances[0] != want {
 		t.Fatalf("balances = %+v, want %+v", rep.Balances, want)
+	}
+	see(t, l, "s", "settling.wav")
+	rep = verified(t, l)
+	if want := (SourceBalance{Source: "s", Seen: 7, Settling: 1, Ready: 6}); len(rep.Sources) != 1 || rep.Sources[0] != want {
+		t.Fatalf("sources = %+v, want %+v", rep.Sources, want)
 	}
 }

@@ -110,10 +110,8 @@ func newName(path string) string {
 // cleanUp removes what a creation that was cut short left under its temporary
 // names.
 func cleanUp(path string) error {
-	for _, suffix := range []string{"", "-wal", "-shm", "-journal"} {
-		if err := os.Remove(newName(path) + suffix); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("clean up: %w", err)
-		}
+	if err := removeHalf(newName(path)); err != nil {
+		return fmt.Errorf("clean up: %w", err)
 	}
 	return nil
 }

@@ -43,7 +43,9 @@ func TestDuplicateAndConflict(t *testing.T) {
 	_, one := planned(t, l, "d.wav", "silence", "", "alpha")
 	d := ready("silence", "", "alpha")
 	d.BusinessKey = "path:s/e.wav"
-	d.Deliveries[0].IdemKey = call.NewDelivery("alpha", d.BusinessKey, [32]byte{1}).IdemKey
+	var sum [32]byte
+	must32(d.SHA256, &sum)
+	d.Deliveries[0].IdemKey = call.NewDelivery("alpha", d.BusinessKey, sum).IdemKey
 	r = see(t, l, "s", "e.wav")
 	if got = must[Decided](t)(l.Decide(ctx, r.ID, r.Ver, d)); got != (Decided{}) || one[0].State != Planned {
 		t.Fatalf("same content, no name: %+v", got)

@@ -45,6 +45,7 @@ func (l *Ledger) Trouble() *Trouble {
 type monitor struct {
 	l          *Ledger
 	told       string // code of the trouble that was logged
+	walLarge   int64  // bytes
 	walTold    bool
 	looks      int
 	checked    time.Time // end of the last integrity check
@@ -54,7 +55,7 @@ type monitor struct {
 
 // watch looks at space and trouble every second and at the rest every minute.
 func (l *Ledger) watch(ctx context.Context) {
-	m := &monitor{l: l, checked: l.now(), quietSince: l.now()}
+	m := &monitor{l: l, walLarge: walLarge, checked: l.now(), quietSince: l.now()}
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
@@ -124,7 +125,7 @@ func (m *monitor) minutely(ctx context.Context) {
 	if info, err := os.Stat(l.path + "-wal"); err == nil {
 		h.WALBytes = info.Size()
 	}
-	large := h.WALBytes > walLarge
+	large := h.WALBytes > m.walLarge
 	if large && !m.walTold {
 		l.log.Warn("the ledger's -wal grows because a reader keeps a transaction open; end it (lsof names who has the ledger open)", "bytes", h.WALBytes)
 	}

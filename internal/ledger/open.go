@@ -234,6 +234,8 @@ func (l *Ledger) noteOpening(ctx context.Context, found located) (err error) {
 //
 // After a fence it leaves SQLite's connections to the end of the process:
 // closing them would checkpoint data of which the disk may have lost a part.
+// It does so too when the clean stop cannot be noted, on a full disk: closing
+// would remove the WAL, and the next start would think that it was lost.
 func (l *Ledger) Close() error {
 	l.stop()
 	l.w.close()
@@ -241,11 +243,21 @@ func (l *Ledger) Close() error {
 	if l.w.fenceErr() != nil {
 		return errors.Join(l.water.close(), l.lock.release())
 	}
-	ctx := context.Background()
-	_, err := l.w.conn.ExecContext(ctx, "UPDATE meta SET clean = 1")
+	err := l.noteClean()
 	errs := []error{err, l.reader.Close()} // readers would hold the checkpoint back
-	_, err = l.w.conn.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)")
-	return errors.Join(append(errs, err, l.w.conn.Close(), l.db.Close(), l.water.close(), l.lock.release())...)
+	if err == nil {
+		_, err = l.w.conn.ExecContext(context.Background(), "PRAGMA wal_checkpoint(TRUNCATE)")
+		errs = append(errs, err, l.w.conn.Close(), l.db.Close())
+	}
+	return errors.Join(append(errs, l.water.close(), l.lock.release())...)
+}
+
+func (l *Ledger) noteClean() error {
+	_, err := l.w.conn.ExecContext(context.Background(), "UPDATE meta SET clean = 1")
+	if err != nil {
+		return fmt.Errorf("note the clean stop: %w", err)
+	}
+	return nil
 }
 
 // abandon undoes an opening that failed.
@@ -255,10 +267,8 @@ func (l *Ledger) abandon() error {
 	if l.w != nil {
 		l.w.close()
 		l.wg.Wait()
-		if l.w.fenceErr() == nil {
-			// Closing removes the WAL; without this it would seem to be lost.
-			_, err := l.w.conn.ExecContext(context.Background(), "UPDATE meta SET clean = 1")
-			errs = append(errs, err)
+		if l.w.fenceErr() != nil || l.noteClean() != nil {
+			return errors.Join(l.water.close(), l.lock.release()) // as Close
 		}
 		errs = append(errs, l.w.conn.Close())
 	}

@@ -136,14 +136,29 @@ type Orphan struct {
 
 // Report is what Verify found.
 type Report struct {
-	OK         bool      `json:"ok"`
-	Problems   []string  `json:"problems"` // at most 100
-	Recordings int64     `json:"recordings"`
-	Deliveries int64     `json:"deliveries"`
-	Events     int64     `json:"events"`
-	LastEvent  int64     `json:"last_event"`
-	UID        string    `json:"uid"`
-	Balances   []Balance `json:"balances"`
+	OK         bool            `json:"ok"`
+	Problems   []string        `json:"problems"` // at most 100
+	Recordings int64           `json:"recordings"`
+	Deliveries int64           `json:"deliveries"`
+	Events     int64           `json:"events"`
+	LastEvent  int64           `json:"last_event"`
+	UID        string          `json:"uid"`
+	Sources    []SourceBalance `json:"sources"`
+	Balances   []Balance       `json:"balances"`
+}
+
+// SourceBalance is the counting rule of one source: Seen equals the sum of the
+// others.
+type SourceBalance struct {
+	Source      string `json:"source"`
+	Seen        int64  `json:"seen"`
+	Settling    int64  `json:"settling"`
+	Waiting     int64  `json:"waiting"`
+	Ready       int64  `json:"ready"`
+	Done        int64  `json:"done"`
+	Skipped     int64  `json:"skipped"`
+	Quarantined int64  `json:"quarantined"`
+	Vanished    int64  `json:"vanished"`
 }
 
 // Balance is the counting rule of one destination: Seen equals the sum of the

@@ -317,7 +317,7 @@ const goldenStatus = `{
  "sources": {"s": {"settling": 0, "waiting": 1, "ready": 1, "done": 0, "skipped": 0, "quarantined": 1, "vanished": 0}},
  "destinations": {"alpha": {"accepted": 1}, "beta": {"planned": 1}},
  "oldest_pending_at": "2026-11-20T10:00:00Z",
- "daemon": {"running": true, "pid": PID, "since": "2026-11-20T10:00:00Z"},
+ "daemon": {"running": true, "pid": PID, "since": "2026-11-20T10:00:00Z", "trouble": null},
  "needs_person": {"not_audio": 1, "no_sidecar": 1},
  "last_errors": [{"destination": "beta", "delivery_id": 2, "at": "2026-11-20T10:00:03Z", "class": "not_sent", "reason": "no_network", "http_status": null, "text": "no way out"}]
 }`

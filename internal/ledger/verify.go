@@ -22,6 +22,10 @@ func Verify(ctx context.Context, path string) (rep Report, err error) {
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
 		return rep, fmt.Errorf("verify %s: %w", path, ErrMissing)
 	}
+	water, werr := readWater(path) // before the ledger, which a daemon may be writing
+	if werr != nil && !errors.Is(werr, errBadWater) {
+		return rep, werr
+	}
 	r, err := OpenReader(ctx, path)
 	if err != nil {
 		return rep, err
@@ -46,8 +50,13 @@ func Verify(ctx context.Context, path string) (rep Report, err error) {
 			return rep, fmt.Errorf("verify: %s: %w", rule.text, err)
 		}
 	}
-	if err := rep.balance(ctx, tx); err != nil {
-		return rep, fmt.Errorf("verify: %w", err)
+	for _, part := range []func(context.Context, *sql.Tx) error{rep.keys, rep.chains, rep.account, rep.balance} {
+		if err := part(ctx, tx); err != nil {
+			return rep, fmt.Errorf("verify: %w", err)
+		}
+	}
+	if rep.behind(water); werr != nil {
+		rep.problem("%v; the next start takes the ledger for an older one", werr)
 	}
 	rep.OK = len(rep.Problems) == 0
 	return rep, nil
@@ -87,9 +96,7 @@ func (rep *Report) check(ctx context.Context, tx *sql.Tx, what, query string) er
 		if err := rows.Scan(&which); err != nil {
 			return err
 		}
-		if len(rep.Problems) < problemLimit {
-			rep.Problems = append(rep.Problems, what+": "+which)
-		}
+		rep.problem("%s: %s", what, which)
 		return nil
 	})
 }
@@ -109,8 +116,8 @@ func (rep *Report) balance(ctx context.Context, tx *sql.Tx) error {
 			return err
 		}
 		rep.Balances = append(rep.Balances, b)
-		if sum := b.Accepted + b.Duplicate + b.Rejected + b.Held + b.Cancelled + b.Pending; sum != b.Seen && len(rep.Problems) < problemLimit {
-			rep.Problems = append(rep.Problems, fmt.Sprintf("the counting rule is broken for %s: %d seen, %d accounted for", b.Destination, b.Seen, sum))
+		if sum := b.Accepted + b.Duplicate + b.Rejected + b.Held + b.Cancelled + b.Pending; sum != b.Seen {
+			rep.problem("the counting rule is broken for %s: %d seen, %d accounted for", b.Destination, b.Seen, sum)
 		}
 		return nil
 	})
