@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"database/sql"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -36,6 +37,13 @@ func (rep *Report) account(ctx context.Context, tx *sql.Tx) error {
 		}
 		return nil
 	})
+}
+
+// SameIdentity tells whether a delivery's key is that of its recording, as it
+// was when the delivery was planned.
+func SameIdentity(d Delivery, r Recording) bool {
+	sum, err := hex.DecodeString(r.SHA256)
+	return err == nil && len(sum) == 32 && call.NewDelivery(d.Destination, r.BusinessKey, [32]byte(sum)).IdemKey == d.IdemKey
 }
 
 // keys recomputes the idempotency key of every ready recording at each of its

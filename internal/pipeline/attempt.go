@@ -30,6 +30,10 @@ func (pl *pool) attempt(soft, ctx context.Context, claimed ledger.Delivery) {
 	if d.Ver != claimed.Ver {
 		return // settled or changed since it was claimed
 	}
+	if !ledger.SameIdentity(d, rec) {
+		pl.holdDamaged(ctx, d)
+		return
+	}
 	j := &journal{ctx: ctx, ledger: pl.p.ledger, id: d.ID, ver: d.Ver, state: d.State}
 	sendCtx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -180,7 +184,9 @@ func (pl *pool) record(ctx context.Context, j *journal, steps ...ledger.Step) er
 		if err == nil || ctx.Err() != nil || errors.Is(err, ledger.ErrFenced) || errors.Is(err, ledger.ErrStale) || errors.Is(err, ledger.ErrMove) {
 			return err
 		}
-		pl.p.log.Error("the end of an attempt could not be recorded; trying again", "delivery", j.id, "error", err)
+		if pl.p.ledger.Trouble() == nil { // which was told already
+			pl.p.log.Error("the end of an attempt could not be recorded; trying again", "delivery", j.id, "error", err)
+		}
 		sleepUntil(ctx, nil, pl.p.now(), pl.p.now().Add(time.Second))
 	}
 }

@@ -86,6 +86,20 @@ func (pl *pool) doubtStep(ctx context.Context, d ledger.Delivery, rec ledger.Rec
 		Text: "sent again because on_doubt = \"resend\"; the vendor may now hold it twice", NextAttempt: now}
 }
 
+// holdDamaged keeps back a delivery whose key is not that of its recording: a
+// damaged ledger, or other content under the old key. To the vendor it would
+// be another recording.
+func (pl *pool) holdDamaged(ctx context.Context, d ledger.Delivery) {
+	_, err := pl.p.ledger.Move(ctx, d.ID, d.Ver, ledger.Step{From: d.State, To: ledger.Held, Class: "held", Reason: "wrong_key",
+		Text: "its idempotency key is not that of its recording; run `ingestd ledger verify`, and drop the file again under another name"})
+	log := pl.p.log.With("delivery", d.ID, "destination", pl.dest.Name)
+	if err != nil {
+		log.Error("hold a delivery whose key is not that of its recording", "error", err)
+		return
+	}
+	log.Error("a delivery's key is not that of its recording; it is held")
+}
+
 // whyDoubt is the cause of a doubt in words.
 func whyDoubt(d ledger.Delivery) string {
 	if d.Reason == ledger.ReasonRestored {
