@@ -98,7 +98,7 @@ func (p probed) older(m *waterMark, wal bool) string {
 		return "the high-water mark beside it is of another ledger"
 	case p.lastEvent < m.Event:
 		return fmt.Sprintf("it ends at event %d, and event %d was written here", p.lastEvent, m.Event)
-	case p.boot != m.Boot && !(m.Opening && p.boot == m.Before):
+	case p.boot != m.Boot && (!m.Opening || p.boot != m.Before):
 		return "another start of ingestd wrote here after it"
 	case !p.clean && !m.Opening && !wal:
 		return "it was not closed in order and its -wal is missing"
