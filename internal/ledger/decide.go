@@ -240,9 +240,19 @@ func (t *tx) newDelivery(r shortRecording, n NewDelivery, duplicateOf int64) err
 	if n.State == InDoubt {
 		doubt = t.at
 	}
+	created := t.at
+	if n.Reason == ReasonRestored {
+		// The vendor is asked about the time since: an upload in the lost
+		// stretch was later than the file and its call, and earlier than now.
+		err := t.row("SELECT min(?1, mtime_ns / 1000000, ctime_ns / 1000000, coalesce(started_at, ?1)) FROM recordings WHERE id = ?2",
+			[]any{t.at, r.ID}, []any{&created})
+		if err != nil {
+			return err
+		}
+	}
 	id, err := t.insert(`INSERT INTO deliveries (recording_id, source, destination, idem_key, state, reason, reason_text, duplicate_of, next_attempt, doubt_since, created, updated)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		r.ID, r.Source, n.Destination, n.IdemKey, n.State, n.Reason, n.ReasonText, of, t.at, doubt, t.at, t.at)
+		r.ID, r.Source, n.Destination, n.IdemKey, n.State, n.Reason, n.ReasonText, of, t.at, doubt, created, t.at)
 	if err != nil {
 		return err
 	}

@@ -234,6 +234,7 @@ func TestFilesBeforeTheEpochBeginInDoubt(t *testing.T) {
 	s.c.advance(-time.Second)
 	closeOnce(t, s.l)
 	s.open()
+	s.c.advance(2 * time.Hour)
 	_, ds := planned(t, s.l, "there.wav", "there", "", "alpha") // its times are the epoch's
 	if d := ds[0]; d.State != Planned && d.State != InDoubt {
 		t.Fatalf("%+v", d)
@@ -241,6 +242,8 @@ func TestFilesBeforeTheEpochBeginInDoubt(t *testing.T) {
 		t.Fatal("a file from before the epoch is planned")
 	} else if !d.Own {
 		t.Error("a duplicate answer would be taken for another's recording")
+	} else if d.Created.After(epoch) {
+		t.Errorf("the vendor is asked about the time since %s only: the upload may have been earlier", d.Created)
 	}
 	r := see(t, s.l, "s", "later.wav")
 	must[Decided](t)(s.l.Decide(t.Context(), r.ID, r.Ver, laterFile(t, s)))
