@@ -45,9 +45,9 @@ type Error struct {
 	RetryAfter time.Duration // 0: the vendor asked for nothing
 	Bytes      int64         // request body bytes handed to the transport
 	Err        error         // cause; may be nil
-	// IDs, when set, says that the step-1 ids are void: these changes of the
-	// vendor ids are stored ("" deletes a name), and the next attempt begins
-	// with step 1.
+	// IDs are changes of the vendor ids that are stored with the outcome ("" deletes a
+	// name). When one is deleted, the step-1 ids are void, and the next attempt
+	// begins with step 1.
 	IDs map[string]string
 }
 
