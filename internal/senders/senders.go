@@ -147,8 +147,8 @@ type Plan struct {
 
 // PlannedRequest shows one request: what `ingestd plan` prints.
 type PlannedRequest struct {
-	Step    string            `json:"step"` // "session", "media", ...
-	Method  string            `json:"method"`
+	Step    string            `json:"step"`   // "session", "media", ...
+	Method  string            `json:"method"` // "POST or PUT" where an earlier answer decides
 	URL     string            `json:"url"`
 	Headers map[string]string `json:"headers,omitempty"` // without credentials
 	Body    any               `json:"body,omitempty"`    // marshals to the exact JSON body; for media a short description
