@@ -43,10 +43,6 @@ func intoTarget(a senders.Attempt, j senders.Journal, declares *int) error {
 	return j.Committing()
 }
 
-func lost() *senders.Error {
-	return &senders.Error{Class: senders.InDoubt, Code: "no_answer", Text: "lost"}
-}
-
 func TestPerishable(t *testing.T) {
 	for name, c := range map[string]struct {
 		onDoubt       string
@@ -56,10 +52,10 @@ func TestPerishable(t *testing.T) {
 		want          string
 		tries, called int
 	}{
-		"lost answer: at once to the same place": {senders.OnDoubtAuto, time.Hour, lost(), time.Minute, "accepted", 2, 1},
-		"lost answer, target over":               {senders.OnDoubtAuto, 0, lost(), time.Minute, "held(in_doubt)", 1, 1},
-		"target over, resend ordered":            {senders.OnDoubtResend, 0, lost(), time.Hour, "held(in_doubt)", 1, 1},
-		"hold":                                   {senders.OnDoubtHold, time.Hour, lost(), time.Minute, "held(in_doubt)", 1, 1},
+		"lost answer: at once to the same place": {senders.OnDoubtAuto, time.Hour, lost, time.Minute, "accepted", 2, 1},
+		"lost answer, target over":               {senders.OnDoubtAuto, 0, lost, time.Minute, "held(in_doubt)", 1, 1},
+		"target over, resend ordered":            {senders.OnDoubtResend, 0, lost, time.Hour, "held(in_doubt)", 1, 1},
+		"hold":                                   {senders.OnDoubtHold, time.Hour, lost, time.Minute, "held(in_doubt)", 1, 1},
 		"refused for now: the target is kept": {senders.OnDoubtAuto, time.Hour,
 			&senders.Error{Class: senders.Refused, Code: "vendor_error", Text: "later"}, time.Minute, "accepted", 2, 1},
 		"refused, and the target is given up": {senders.OnDoubtAuto, time.Hour,

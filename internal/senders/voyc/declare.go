@@ -113,7 +113,7 @@ func (c *Client) declareFailed(a senders.Answer, r *request) *senders.Error {
 	e := senders.Classify(a, now)
 	switch {
 	case e.Class == senders.InDoubt && c.config.OnDoubt == senders.OnDoubtResend:
-		e.Class = senders.Refused
+		e.Class, e.Code = senders.Refused, senders.CodeOrphanDeclare
 		e.Text = `whether Voyc made a conversation is unknown; on_doubt = "resend", so another is made and the first may stay without audio`
 	case e.Class == senders.InDoubt:
 		e.Text = "whether Voyc made a conversation is unknown and it cannot be asked; look there for the recording's ingestd_key, then `ingestd retry` makes a new one"

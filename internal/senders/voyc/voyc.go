@@ -118,11 +118,7 @@ func (c *Client) Send(ctx context.Context, a senders.Attempt, j senders.Journal)
 	up := upload{attempt: a, target: storedTarget(a.IDs[idTarget]), ids: map[string]string{}}
 	up.reused = up.target != nil
 	if up.reused && !c.Usable(a) {
-		over := c.over(up, nil)
-		if over.Class == senders.Held {
-			return senders.Receipt{}, over
-		}
-		up.target, up.reused, up.ids = nil, false, map[string]string{idExpired: "1"}
+		return senders.Receipt{}, c.over(up, nil)
 	}
 	var declare *declaration
 	if up.target == nil {
@@ -213,10 +209,10 @@ func (c *Client) over(up upload, refused *senders.Error) *senders.Error {
 		e.Text = "the presigned target ended while an earlier upload to it was unclear" + look
 	case c.config.OnDoubt == senders.OnDoubtHold:
 		e.Text = `the presigned target ended before the recording was whole, and on_doubt = "hold"` + look
-	case up.attempt.IDs[idExpired] != "" || up.ids[idExpired] != "":
+	case up.attempt.IDs[idExpired] != "":
 		e.Text = "two presigned targets in a row ended before the recording was whole; check this machine's clock and the line's speed, then `ingestd retry`"
 	default:
-		e.Class, e.Text = senders.Refused, "the presigned target ended before the recording was whole; another conversation is made, and the first stays without audio"
+		e.Class, e.Code, e.Text = senders.Refused, senders.CodeOrphanDeclare, "the presigned target ended before the recording was whole; another conversation is made, and the first stays without audio"
 		e.IDs = map[string]string{idTarget: "", idExpired: "1"}
 	}
 	return e
