@@ -26,6 +26,7 @@ type VoycUnknowns struct {
 // VoycShape is a form of the answer of step 1.
 type VoycShape string
 
+// The shapes: the first three can be used, the others must be held.
 const (
 	VoycForm        VoycShape = "form"        // url and fields, nested
 	VoycFormTop     VoycShape = "form_top"    // the same at the top level
@@ -99,11 +100,21 @@ func NewVoyc(o Options) *Voyc {
 	return v
 }
 
+// SetFaults replaces the faults that are switched on; counting starts anew. On
+// an error nothing changes.
 func (v *Voyc) SetFaults(faults ...Fault) error { return v.bench.faults.set(faults) }
-func (v *Voyc) Faults() []FaultState            { return v.bench.faults.states() }
-func (v *Voyc) Requests() []Request             { return v.bench.requests.recent() }
-func (v *Voyc) Counters() Counters              { return v.bench.counters() }
-func (v *Voyc) Close()                          { v.bench.close() }
+
+// Faults returns the switched-on faults with their counts.
+func (v *Voyc) Faults() []FaultState { return v.bench.faults.states() }
+
+// Requests returns the most recent requests, oldest first.
+func (v *Voyc) Requests() []Request { return v.bench.requests.recent() }
+
+// Counters returns the counters that every vendor has.
+func (v *Voyc) Counters() Counters { return v.bench.counters() }
+
+// Close lets go of every request that a fault holds back.
+func (v *Voyc) Close() { v.bench.close() }
 
 // VoycSummary counts everything since the start.
 type VoycSummary struct {

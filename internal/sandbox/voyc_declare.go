@@ -55,7 +55,7 @@ func voycMetadata(m map[string]any) (attr, why string) {
 		switch {
 		case m[name] == nil || isText && text == "":
 			return name, "This field is required."
-		case !isText && !(isNumber && name == "channel_id"):
+		case !isText && (!isNumber || name != "channel_id"):
 			return name, "Not a valid string."
 		}
 	}

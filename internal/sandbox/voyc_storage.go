@@ -2,7 +2,7 @@ package sandbox
 
 import (
 	"crypto/hmac"
-	"crypto/md5" // S3's ETag
+	"crypto/md5" //nolint:gosec // G501: what S3 calls the ETag
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -118,7 +118,7 @@ func (v *Voyc) put(x *exchange, c *Conversation, t *voycTarget) {
 		return
 	}
 	in, err := v.bench.newBody()
-	object := &s3Object{body: in, md5: md5.New()}
+	object := newObject(in)
 	if err == nil {
 		err = in.close(x.receive(object))
 	}
@@ -137,7 +137,7 @@ func (v *Voyc) post(x *exchange, c *Conversation, t *voycTarget) {
 		return
 	}
 	in, err := v.bench.newBody()
-	object := &s3Object{body: in, md5: md5.New()}
+	object := newObject(in)
 	if err == nil {
 		err = in.close(x.receiveForm(boundary, v.formReader(t, object)))
 	}
@@ -205,6 +205,10 @@ type s3Object struct {
 	*body
 	md5   hash.Hash
 	begun bool
+}
+
+func newObject(in *body) *s3Object {
+	return &s3Object{body: in, md5: md5.New()} //nolint:gosec // G401: what S3 calls the ETag
 }
 
 func (o *s3Object) Write(p []byte) (int, error) {

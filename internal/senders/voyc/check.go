@@ -21,14 +21,14 @@ func (c *Client) Check(ctx context.Context) ([]senders.Finding, error) {
 		return nil, err
 	}
 	a := c.api.JSON(ctx, http.MethodGet, c.config.uploadDataURL(), bearer(token), nil)
-	switch {
-	case a.Status == 0:
+	switch a.Status {
+	case 0:
 		return nil, fmt.Errorf("ask Voyc: %w", senders.Classify(a, c.deps.Now()))
-	case a.Status == http.StatusMethodNotAllowed:
+	case http.StatusMethodNotAllowed:
 		return []senders.Finding{{OK: true, Text: "credentials: Voyc knows the address and did not refuse the token"}}, nil
-	case a.Status == http.StatusUnauthorized, a.Status == http.StatusForbidden:
+	case http.StatusUnauthorized, http.StatusForbidden:
 		return []senders.Finding{{Text: "credentials: Voyc refused the token, or it may not use this organisation; check token and organisation_id"}}, nil
-	case a.Status == http.StatusNotFound:
+	case http.StatusNotFound:
 		return []senders.Finding{{Text: "address: Voyc does not know it; check base_url and organisation_id"}}, nil
 	}
 	return []senders.Finding{{Text: fmt.Sprintf("credentials: Voyc answered HTTP %d, which says nothing about the token", a.Status)}}, nil
