@@ -92,7 +92,7 @@ func startS3(t *testing.T) s3Server {
 		if time.Now().After(until) {
 			t.Fatalf("the S3 server does not answer: %v\n%s", err, said.Bytes())
 		}
-		time.Sleep(50 * time.Millisecond) // another process: nothing to wait on
+		<-time.After(50 * time.Millisecond) // another process: nothing to wait on
 	}
 }
 

@@ -187,6 +187,30 @@ func TestSandboxTargetEnds(t *testing.T) {
 	}
 }
 
+// Two targets in a row that end unused are no accident: no third one.
+func TestSandboxTwoTargetsEnd(t *testing.T) {
+	now := time.Now()
+	clock := func() time.Time { return now }
+	vendor, base := fakeVoyc(t, sandbox.Options{Now: clock, Faults: []sandbox.Fault{{Kind: sandbox.DropMid, Route: sandbox.RouteMedia, AfterBytes: 100}}})
+	s, j := sender(t, config(t, base), voyc.Deps{Now: clock}), kept{}
+	var last *senders.Error
+	for range 4 { // cut, ended, cut, ended
+		_, e := send(t, s, item(), recording(50_000), j, false)
+		if e == nil {
+			t.Fatal("an upload that was cut succeeded")
+		}
+		for name, value := range e.IDs {
+			if j[name] = value; value == "" {
+				delete(j, name)
+			}
+		}
+		last, now = e, now.Add(time.Hour)
+	}
+	if last.Class != senders.Held || last.Code != "target_expired" || vendor.Summary().Conversations != 2 {
+		t.Fatalf("%v after %d conversations", last, vendor.Summary().Conversations)
+	}
+}
+
 func TestSandboxCheck(t *testing.T) {
 	_, base := fakeVoyc(t, sandbox.Options{})
 	for name, change := range map[string]func(*voyc.Config){

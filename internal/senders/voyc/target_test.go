@@ -58,6 +58,7 @@ func TestPlaceGivenTwice(t *testing.T) {
 	var base string
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPut {
+			_, _ = io.Copy(io.Discard, r.Body)
 			w.Header().Set("ETag", `"x-1"`)
 			return
 		}
