@@ -185,6 +185,8 @@ func (v *Voyc) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	x := v.bench.begin(w, r)
 	defer x.end()
+	// The end of a target is told by this clock, so clients may compare them.
+	w.Header().Set("Date", v.bench.now().UTC().Format(http.TimeFormat))
 	if place, ok := strings.CutPrefix(r.URL.Path, voycStorage); ok {
 		x.line.Route = RouteMedia
 		v.storage(x, place)
