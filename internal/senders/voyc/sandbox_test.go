@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,6 +22,12 @@ func fakeVoyc(t *testing.T, o sandbox.Options) (*sandbox.Voyc, string) {
 	t.Cleanup(server.Close)
 	t.Cleanup(vendor.Close)
 	return vendor, server.URL
+}
+
+// newClock is a clock that stands still until time is made to pass.
+func newClock() (clock func() time.Time, pass func(time.Duration)) {
+	start, passed := time.Now(), new(atomic.Int64)
+	return func() time.Time { return start.Add(time.Duration(passed.Load())) }, func(d time.Duration) { passed.Add(int64(d)) }
 }
 
 // TestSandbox repeats attempts as the pipeline would, against a fake that
@@ -155,8 +162,7 @@ func TestSandboxTargetEnds(t *testing.T) {
 		"in doubt, resend": {true, senders.OnDoubtResend, senders.Held, "target_expired"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			now := time.Now()
-			clock := func() time.Time { return now }
+			clock, pass := newClock()
 			vendor, base := fakeVoyc(t, sandbox.Options{Now: clock, Faults: []sandbox.Fault{{Kind: sandbox.DropLost, Route: sandbox.RouteMedia, First: 1}}})
 			cfg := config(t, base)
 			cfg.OnDoubt = c.onDoubt
@@ -164,7 +170,7 @@ func TestSandboxTargetEnds(t *testing.T) {
 			if _, e := send(t, s, item(), recording(5000), j, false); e == nil {
 				t.Fatal("the first attempt succeeded")
 			}
-			now = now.Add(time.Hour)
+			pass(time.Hour)
 			_, e := send(t, s, item(), recording(5000), j, c.own)
 			if e == nil || e.Class != c.class || e.Code != c.code {
 				t.Fatalf("%v", e)
@@ -189,8 +195,7 @@ func TestSandboxTargetEnds(t *testing.T) {
 
 // Two targets in a row that end unused are no accident: no third one.
 func TestSandboxTwoTargetsEnd(t *testing.T) {
-	now := time.Now()
-	clock := func() time.Time { return now }
+	clock, pass := newClock()
 	vendor, base := fakeVoyc(t, sandbox.Options{Now: clock, Faults: []sandbox.Fault{{Kind: sandbox.DropMid, Route: sandbox.RouteMedia, AfterBytes: 100}}})
 	s, j := sender(t, config(t, base), voyc.Deps{Now: clock}), kept{}
 	var last *senders.Error
@@ -204,7 +209,8 @@ func TestSandboxTwoTargetsEnd(t *testing.T) {
 				delete(j, name)
 			}
 		}
-		last, now = e, now.Add(time.Hour)
+		last = e
+		pass(time.Hour)
 	}
 	if last.Class != senders.Held || last.Code != "target_expired" || vendor.Summary().Conversations != 2 {
 		t.Fatalf("%v after %d conversations", last, vendor.Summary().Conversations)
