@@ -8,7 +8,7 @@ FUZZTIME ?= 30s
 # Packages want a version that sorts: commits after a tag are newer than it.
 PACKAGE_VERSION = $(shell git describe --tags --match 'v[0-9]*' --dirty 2>/dev/null | sed 's/^v//; s/-/+/' | grep . || echo 0.0.0+$(VERSION))
 
-.PHONY: help build demo test check unit lint fuzz bench deb fmt deps clean torture
+.PHONY: help build demo test check unit lint fuzz bench deb fmt deps clean torture s3
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -21,7 +21,7 @@ demo: build ## build, then show everything on this machine with a sandbox vendor
 	bin/ingestd demo
 
 test: deps check unit ## vet, formatting, systemd unit, and all tests with the race detector
-	go test -race -tags $(TAGS) ./...
+	INGESTD_S3=must go test -race -tags $(TAGS) ./...
 
 check:
 	@unformatted=$$(gofmt -l cmd internal); \
@@ -33,6 +33,9 @@ unit: ## check the systemd unit: syntax, and exposure at most 1.2
 
 lint: deps ## run the linters of .golangci.yml (the first run builds them)
 	go tool -modfile=tools/go.mod golangci-lint run
+
+s3: deps ## Voyc's uploads against a real S3 server (the first run builds it, about 90 s; part of test)
+	INGESTD_S3=must go test -tags $(TAGS) -count=1 -v -run TestS3 ./internal/senders/voyc
 
 fuzz: deps ## run every fuzz target for FUZZTIME (30s)
 	@set -e; for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' cmd internal | xargs -r -n1 dirname | sort -u); do \

@@ -227,6 +227,8 @@ func secrets(d config.Destination) []senders.Secret {
 		return []senders.Secret{d.CallMiner.ClientSecret}
 	case d.AuthenticX != nil:
 		return []senders.Secret{d.AuthenticX.ClientSecret}
+	case d.Voyc != nil:
+		return []senders.Secret{d.Voyc.Token}
 	}
 	if d.BehavioralSignals != nil {
 		return []senders.Secret{d.BehavioralSignals.Token}

@@ -14,6 +14,7 @@ import (
 	"ingestd/internal/senders/authenticx"
 	"ingestd/internal/senders/behavioralsignals"
 	"ingestd/internal/senders/callminer"
+	"ingestd/internal/senders/voyc"
 	"ingestd/internal/sidecar"
 )
 
@@ -68,6 +69,12 @@ func (a *app) destination(d config.Destination, log *slog.Logger) (pipeline.Dest
 		out.Sender, err = authenticx.New(*d.AuthenticX, authenticx.Deps{Fields: fields(d.Fields), Lane: lane, Now: a.now, Dial: a.dial})
 	case d.BehavioralSignals != nil:
 		out.Sender, err = behavioralsignals.New(*d.BehavioralSignals, behavioralsignals.Deps{Fields: fields(d.Fields), Lane: lane, Now: a.now, Dial: a.dial})
+	case d.Voyc != nil:
+		deps := voyc.Deps{Fields: fields(d.Fields), Lane: lane, Log: log, Now: a.now, Dial: a.dial}
+		if d.ChannelID != nil {
+			deps.ChannelID = d.ChannelID.Eval
+		}
+		out.Sender, err = voyc.New(*d.Voyc, deps)
 	default:
 		err = fmt.Errorf("type %q has no sender", d.Common.Type)
 	}

@@ -57,6 +57,10 @@ func (dest *Destination) compile(d *defects, path string) {
 		dest.CorrelationID, err = mapping.CompileText("correlation_id", dest.CallMiner.CorrelationID)
 		d.expressions(err, here)
 	}
+	if dest.Voyc != nil && dest.Voyc.ChannelExpression() != "" {
+		dest.ChannelID, err = mapping.CompileText("channel_id", dest.Voyc.ChannelExpression())
+		d.expressions(err, here)
+	}
 }
 
 // expressions reports what the mapping room refused; path finds the key. Where

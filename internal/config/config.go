@@ -30,6 +30,7 @@ import (
 	"ingestd/internal/senders/authenticx"
 	"ingestd/internal/senders/behavioralsignals"
 	"ingestd/internal/senders/callminer"
+	"ingestd/internal/senders/voyc"
 	"ingestd/internal/sidecar"
 	"ingestd/internal/watcher"
 )
@@ -118,9 +119,11 @@ type Destination struct {
 	CallMiner         *callminer.Config
 	AuthenticX        *authenticx.Config
 	BehavioralSignals *behavioralsignals.Config
+	Voyc              *voyc.Config
 
 	Fields        *mapping.Fields // [destination.fields], compiled; nil when there are none
 	CorrelationID *mapping.Text   // callminer's correlation_id, compiled; nil: the default
+	ChannelID     *mapping.Text   // voyc's channel_id, compiled; nil: it is an id
 }
 
 // LoadFile loads the file at path. Every error about the file, also that it
@@ -241,7 +244,7 @@ func (d *decoder) source(i int, t table) Source {
 }
 
 // vendors that a destination may name.
-func vendors() []string { return []string{"authenticx", "behavioralsignals", "callminer"} }
+func vendors() []string { return []string{"authenticx", "behavioralsignals", "callminer", "voyc"} }
 
 func (d *decoder) destination(i int, t table) Destination {
 	path := fmt.Sprintf("destination[%d]", i)
@@ -266,6 +269,10 @@ func (d *decoder) destination(i int, t table) Destination {
 		c := behavioralsignals.DefaultConfig()
 		d.fill(path, t, reflect.ValueOf(&c).Elem())
 		return Destination{Common: c.Common, BehavioralSignals: &c}
+	case "voyc":
+		c := voyc.DefaultConfig()
+		d.fill(path, t, reflect.ValueOf(&c).Elem())
+		return Destination{Common: c.Common, Voyc: &c}
 	case "":
 		d.add(under(path, "type"), "is missing", "known: "+strings.Join(vendors(), ", "))
 	default:

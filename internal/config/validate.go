@@ -66,6 +66,8 @@ func (c *Config) destination(d *defects, i int) {
 		d.rooms(path, dest.AuthenticX.Validate())
 	case dest.BehavioralSignals != nil:
 		d.rooms(path, dest.BehavioralSignals.Validate())
+	case dest.Voyc != nil:
+		d.rooms(path, dest.Voyc.Validate())
 	default:
 		return // the missing vendor is reported already
 	}

@@ -18,7 +18,7 @@ type Delivery struct {
 	Created, Updated     time.Time
 	// IDs are the vendor's ids by snake_case name. A name that begins with
 	// "_" is private (a presigned target): the ledger never prints it and
-	// erases it when the delivery reaches a final state.
+	// erases it when the delivery reaches a final state or waits for a person.
 	IDs map[string]string
 	// Own: an earlier event of this delivery reached committing, or may have
 	// in events that a restored ledger has lost, so that a vendor's duplicate

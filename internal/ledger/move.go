@@ -134,11 +134,12 @@ func (t *tx) storeIDs(delivery int64, ids map[string]string) error {
 	return nil
 }
 
-// afterMove does what a final state asks for: private ids are erased, and the
-// recordings that wait for this delivery may let their files go.
+// afterMove does what a final state asks for: the recordings that wait for
+// this delivery may let their files go. There, and where it waits for a person
+// for an unknown time, private ids are erased.
 func (t *tx) afterMove(d shortDelivery, to State) error {
 	switch to {
-	case Accepted, Confirmed, Rejected, Cancelled:
+	case Accepted, Confirmed, Rejected, Held, Cancelled:
 		if err := t.drop("vendor_ids WHERE delivery_id = ? AND substr(name, 1, 1) = '_'", d.ID); err != nil {
 			return err
 		}

@@ -73,6 +73,13 @@ func TestIDs(t *testing.T) {
 	if shown, err := l.Reader().Show(ctx, "https://presigned"); !errors.Is(err, ErrNotFound) {
 		t.Fatalf("a private id can be searched: %v, %v", shown, err)
 	}
+	_, others := planned(t, l, "y.wav", "y", "", "alpha")
+	h := walk(t, l, others[0], Declaring)
+	must[int64](t)(l.Move(ctx, h.ID, h.Ver, Step{From: Declaring, To: Declared, IDs: map[string]string{"a": "1", "_target": "https://presigned"}}))
+	h = walk(t, l, deliveryByID(t, l, h.ID), Held)
+	if diff := cmp.Diff(map[string]string{"a": "1"}, h.IDs); diff != "" {
+		t.Fatalf("while it waits for a person (-want +got):\n%s", diff)
+	}
 	d = walk(t, l, deliveryByID(t, l, d.ID), Committing, Accepted)
 	if diff := cmp.Diff(map[string]string{"a": "3"}, d.IDs); diff != "" {
 		t.Fatalf("after acceptance (-want +got):\n%s", diff)

@@ -57,8 +57,7 @@ func (pl *pool) attempt(soft, ctx context.Context, claimed ledger.Delivery) {
 	if !errors.As(err, &failure) {
 		failure = j.unknown(err)
 	} else if j.err != nil && !j.passedGate() {
-		// The ledger, not the vendor, ended it: no reason to pause the lane.
-		failure = &senders.Error{Class: senders.Refused, Code: "ledger", Text: "the step could not be recorded, so it was not taken", Err: err}
+		failure = pl.unrecorded(j, failure)
 	}
 	pl.fail(ctx, j, d, failure)
 }
@@ -231,6 +230,17 @@ func (pl *pool) fail(ctx context.Context, j *journal, d ledger.Delivery, e *send
 	}
 }
 
+// unrecorded is an attempt that the ledger, not the vendor, ended: no reason
+// to pause the lane. Where step 1 may be made only once, what it answered is
+// recorded with the outcome, or nobody knows what it caused.
+func (pl *pool) unrecorded(j *journal, e *senders.Error) *senders.Error {
+	out := &senders.Error{Class: senders.Refused, Code: "ledger", Text: "the step could not be recorded, so it was not taken", IDs: e.IDs, Err: e}
+	if j.declaring() && len(e.IDs) == 0 && pl.dest.Sender.Traits().DeclareOnce {
+		out.Class = senders.InDoubt
+	}
+	return out
+}
+
 // next is the table of docs/states.md: class and progress in, state out.
 // Giving up is a step of its own, so that the history keeps the last failure.
 func (pl *pool) next(j *journal, d ledger.Delivery, e *senders.Error, paused time.Time) []ledger.Step {
@@ -248,9 +258,7 @@ func (pl *pool) next(j *journal, d ledger.Delivery, e *senders.Error, paused tim
 		}
 		s.To, s.Reason = ledger.Held, "declare_in_doubt"
 	default:
-		if s.To = pl.again(j); e.IDs != nil {
-			s.To = ledger.Planned
-		}
+		s.To = pl.again(j, e.IDs)
 		if free := e.Class == senders.NotSent || e.Class == senders.Auth || e.Class == senders.RateLimited; free {
 			s.Unburn = j.begun()
 			s.NextAttempt = paused
@@ -266,9 +274,16 @@ func (pl *pool) next(j *journal, d ledger.Delivery, e *senders.Error, paused tim
 }
 
 // again is the state from which a delivery is tried again. Where a step-1 id
-// must not be used twice, step 1 is repeated under the same key.
-func (pl *pool) again(j *journal) ledger.State {
-	if t := pl.dest.Sender.Traits(); t.TwoStep && t.ReuseDeclared && j.declared() {
+// must not be used twice, or was given up, step 1 is repeated under the same
+// key.
+func (pl *pool) again(j *journal, ids map[string]string) ledger.State {
+	for _, value := range ids {
+		if value == "" {
+			return ledger.Planned
+		}
+	}
+	known := j.declared() || j.declaring() && len(ids) > 0
+	if t := pl.dest.Sender.Traits(); t.TwoStep && t.ReuseDeclared && known {
 		return ledger.Declared
 	}
 	return ledger.Planned

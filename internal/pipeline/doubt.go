@@ -57,6 +57,9 @@ func (pl *pool) doubtStep(ctx context.Context, d ledger.Delivery, rec ledger.Rec
 		return ledger.Step{To: ledger.Held, Class: "doubt_hold", Reason: "in_doubt",
 			Text: whyDoubt(d) + " and on_doubt = \"hold\"; look it up at the vendor, then `ingestd retry` sends it again"}
 	}
+	if p, ok := pl.dest.Sender.(senders.Perishable); ok {
+		return pl.resendWhileUsable(p, d, rec)
+	}
 	traits := pl.dest.Sender.Traits()
 	safe := traits.ResendSafe && !now.Before(settled)
 	var forget map[string]string
@@ -172,6 +175,17 @@ func (pl *pool) unanswered(d ledger.Delivery, err error) (step ledger.Step, hope
 		step.NextAttempt = until
 	}
 	return step, false
+}
+
+// resendWhileUsable sends to the same place again for as long as it is there.
+func (pl *pool) resendWhileUsable(p senders.Perishable, d ledger.Delivery, rec ledger.Recording) ledger.Step {
+	if !p.Usable(senders.Attempt{Item: item(d, rec), Number: d.Attempts, IDs: d.IDs, Own: d.Own}) {
+		return ledger.Step{To: ledger.Held, Class: "no_way_to_ask", Reason: "in_doubt",
+			Text: "the answer was lost and the time in which a second upload would only replace the first is over; look it up at the vendor, then `ingestd retry` begins anew, which may make a second copy"}
+	}
+	return ledger.Step{To: pl.afterAbsent(), Class: "resend_safe", Reason: "resend",
+		Text:        "sent again to the same place: equal bytes replace those that may be there",
+		NextAttempt: pl.p.now().Add(pl.dest.Retry.Delay(d.Attempts, pl.p.opt.Random))}
 }
 
 func (pl *pool) afterAbsent() ledger.State {

@@ -127,6 +127,12 @@ func (j *journal) passedGate() bool {
 	return j.gate
 }
 
+func (j *journal) declaring() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.state == ledger.Declaring
+}
+
 func (j *journal) declared() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()

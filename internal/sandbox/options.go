@@ -41,6 +41,8 @@ type Options struct {
 	AuthenticX AuthenticXOptions
 	// BehavioralSignals are the same for that vendor.
 	BehavioralSignals BehavioralUnknowns
+	// Voyc are the open questions of that vendor.
+	Voyc VoycUnknowns
 
 	// Faults are switched on from the start. The constructor panics on a fault
 	// that SetFaults would refuse.

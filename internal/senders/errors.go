@@ -1,6 +1,9 @@
 package senders
 
 import (
+	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -45,15 +48,24 @@ type Error struct {
 	RetryAfter time.Duration // 0: the vendor asked for nothing
 	Bytes      int64         // request body bytes handed to the transport
 	Err        error         // cause; may be nil
-	// IDs, when set, says that the step-1 ids are void: these changes of the
-	// vendor ids are stored ("" deletes a name), and the next attempt begins
-	// with step 1.
-	IDs map[string]string
+	// IDs are changes of the vendor ids that are stored with the outcome (""
+	// deletes a name). When one is deleted, the step-1 ids are void, and the next attempt
+	// begins with step 1.
+	IDs IDs
 }
 
 // CodeOrphanDeclare is the code of a step 1 that may have had an effect which
 // nobody will use, because its answer was lost. The ledger counts them.
 const CodeOrphanDeclare = "orphan_declare"
+
+// IDs are vendor ids by name. Printed, they show the names only: those that
+// begin with "_" are secrets.
+type IDs map[string]string
+
+// Format prints the sorted names in every format.
+func (ids IDs) Format(f fmt.State, _ rune) {
+	fmt.Fprint(f, slices.Sorted(maps.Keys(ids)))
+}
 
 func (e *Error) Error() string {
 	s := e.Code + ": " + e.Text

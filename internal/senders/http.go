@@ -43,6 +43,9 @@ type Options struct {
 	KeepAlive bool           // reuse connections
 	Dial      Dial           // nil: net.Dialer
 	RootCAs   *x509.CertPool // nil: the system's
+	// PublicOnly refuses connections to addresses that are not public: for
+	// URLs that an answer named. The refusal is an *Error, "ssrf".
+	PublicOnly bool
 }
 
 // Client is the HTTP client of one destination. It follows no redirect, keeps
@@ -66,6 +69,9 @@ func NewClient(o Options) *Client {
 
 func newTransport(o Options) *http.Transport {
 	dial := o.Dial
+	if o.PublicOnly {
+		dial = publicOnly(dial)
+	}
 	if dial == nil {
 		dial = new(net.Dialer).DialContext
 	}
@@ -233,9 +239,14 @@ type watchdog struct {
 	cancel context.CancelCauseFunc
 }
 
+// Longest is how long an upload of so many bytes may take before it is ended
+// as too slow.
+func Longest(size int64) time.Duration {
+	return totalTimeout + time.Duration(float64(size)/minRate*float64(time.Second))
+}
+
 func watch(ctx context.Context, size int64) (context.Context, *watchdog) {
-	total := totalTimeout + time.Duration(float64(size)/minRate*float64(time.Second))
-	ctx, release := context.WithTimeoutCause(ctx, total, errTooSlow)
+	ctx, release := context.WithTimeoutCause(ctx, Longest(size), errTooSlow)
 	ctx, cancel := context.WithCancelCause(ctx)
 	w := &watchdog{cancel: func(err error) { cancel(err); release() }}
 	w.timer = time.AfterFunc(stallTimeout, func() { w.cancel(errStalled) })

@@ -44,6 +44,15 @@ type Reconciler interface {
 	Reconcile(context.Context, Attempt) (Verdict, error)
 }
 
+// Perishable is implemented by senders whose step-1 ids are good for a time
+// only (a presigned target). While they are usable, a second complete upload
+// replaces the first with the same bytes, so a doubt is settled by sending
+// again after the retry delay: to wait for doubt_settle would use the time up.
+// Once they are not, a doubt is held, whatever on_doubt says.
+type Perishable interface {
+	Usable(Attempt) bool
+}
+
 // Confirmer is implemented by senders whose vendor tells later that an
 // accepted recording was processed: Present when it was, Unknown while it is
 // not yet, Void when it never will be. An *Error of class Held says that
@@ -90,7 +99,10 @@ type Attempt struct {
 	// Began: no request of this delivery was made earlier, by this machine's
 	// clock. A vendor's list is searched from here.
 	Began time.Time
-	IDs   map[string]string // vendor ids journalled by earlier steps, snake_case
+	// IDs are the vendor ids journalled by earlier steps, in snake_case. A
+	// name that begins with "_" is a secret (a presigned target): it is never
+	// shown, and erased when the delivery ends or waits for a person.
+	IDs map[string]string
 	// Own: an earlier attempt of this delivery reached committing, so a
 	// duplicate answer means our own recording.
 	Own bool
@@ -135,8 +147,8 @@ type Plan struct {
 
 // PlannedRequest shows one request: what `ingestd plan` prints.
 type PlannedRequest struct {
-	Step    string            `json:"step"` // "session", "media", ...
-	Method  string            `json:"method"`
+	Step    string            `json:"step"`   // "session", "media", ...
+	Method  string            `json:"method"` // "POST or PUT" where an earlier answer decides
 	URL     string            `json:"url"`
 	Headers map[string]string `json:"headers,omitempty"` // without credentials
 	Body    any               `json:"body,omitempty"`    // marshals to the exact JSON body; for media a short description

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"regexp"
-	"sync"
 
 	"ingestd/internal/senders"
 )
@@ -48,7 +47,7 @@ func (c *Client) readSession(a senders.Answer, correlationID, previous string) (
 		return "", held(a, "foreign_id", "CallMiner answered with the CorrelationId of another contact; nothing was uploaded")
 	case !remoteID.MatchString(id):
 		return "", held(a, "bad_remote_id", "CallMiner's SessionId is empty or of a form that is not sent back; nothing was uploaded")
-	case id == previous || !c.given.first("session", id):
+	case id == previous || !c.given.First("session", id):
 		return "", held(a, "bad_remote_id", "CallMiner gave out a SessionId twice; nothing was uploaded, because two uploads to one session may run together")
 	}
 	return id, nil
@@ -77,7 +76,7 @@ func (c *Client) readReceipt(a senders.Answer, size int64, ids map[string]string
 		return senders.Receipt{}, e
 	case !remoteID.MatchString(miningID):
 		return senders.Receipt{}, held(a, "bad_remote_id", "CallMiner took the bytes but its MiningId is empty or malformed; look the CorrelationId up in Mining Summary")
-	case !c.given.first("mining", miningID):
+	case !c.given.First("mining", miningID):
 		return senders.Receipt{}, held(a, "foreign_id", "CallMiner's answer carries the MiningId of another upload; look the CorrelationId up in Mining Summary")
 	}
 	receipt := map[string]string{"mining_id": miningID}
@@ -89,32 +88,4 @@ func (c *Client) readReceipt(a senders.Answer, size int64, ids map[string]string
 
 func held(a senders.Answer, code, text string) *senders.Error {
 	return &senders.Error{Class: senders.Held, Code: code, Text: text, HTTPStatus: a.Status, Bytes: a.Sent}
-}
-
-// ids remembers the last ids that the vendor gave out, to notice one that
-// comes twice. The zero value is ready.
-type ids struct {
-	mu    sync.Mutex
-	seen  map[string]bool
-	order []string // ring of rememberedIDs
-	next  int
-}
-
-const rememberedIDs = 4096
-
-// first reports whether id has not been seen lately, and remembers it.
-func (s *ids) first(kind, id string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	key := kind + " " + id
-	if s.seen[key] {
-		return false
-	}
-	if s.seen == nil {
-		s.seen, s.order = make(map[string]bool), make([]string, rememberedIDs)
-	}
-	delete(s.seen, s.order[s.next])
-	s.seen[key], s.order[s.next] = true, key
-	s.next = (s.next + 1) % rememberedIDs
-	return true
 }

@@ -43,7 +43,7 @@ type Client struct {
 	base    string
 	http    *senders.Client
 	token   *senders.Token
-	given   ids
+	given   senders.Given
 	columns atomic.Pointer[map[string]column] // of the last Check; nil: unknown
 }
 

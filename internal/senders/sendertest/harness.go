@@ -22,12 +22,14 @@ import (
 )
 
 // Canaries: a harness puts Secret where its credential goes and Phone and
-// Agent into the item. None of them may show up in an error or a log.
+// Agent into the item, and Target into whatever a step-1 answer says that is
+// secret (a signature). None of them may show up in an error or a log.
 const (
 	Secret      = "canary-secret-5f1c"
 	TokenPrefix = "canary-token-"
 	Phone       = "+15550199321"
 	AgentName   = "Canary Quill"
+	Target      = "canary-target-77ab"
 )
 
 // Phase of a request on the wire.

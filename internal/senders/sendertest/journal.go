@@ -51,8 +51,9 @@ type Journal struct {
 	fail  map[string]error
 	hook  map[string]func() // runs inside the call
 
-	mu  sync.Mutex
-	ids map[string]string
+	mu   sync.Mutex
+	ids  map[string]string // of the last call that had any
+	kept map[string]string // of all calls, as the ledger keeps them
 }
 
 func (j *Journal) Declaring() error { return j.step("declaring", nil) }
@@ -74,6 +75,14 @@ func (j *Journal) step(name string, ids map[string]string) error {
 	defer j.mu.Unlock()
 	if ids != nil {
 		j.ids = ids
+	}
+	for name, value := range ids {
+		if j.kept == nil {
+			j.kept = map[string]string{}
+		}
+		if j.kept[name] = value; value == "" {
+			delete(j.kept, name)
+		}
 	}
 	j.trace.add("journal " + name)
 	return nil

@@ -22,6 +22,7 @@ func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
 	}{
 		{"Wire", runWire},
 		{"Journal", runJournal},
+		{"Reuse", runReuse},
 		{"Status", runStatus},
 		{"Answers", runAnswers},
 		{"Duplicate", runDuplicate},
@@ -92,6 +93,8 @@ func (r *rig) sendWith(ctx context.Context) (senders.Receipt, error) {
 		noLeak(r.t, "error", err.Error(), fmt.Sprintf("%+v %#v", err, err))
 	}
 	noLeak(r.t, "log", r.log.String())
+	noLeak(r.t, "receipt", fmt.Sprintf("%+v", receipt))
+	r.checkPrivate(receipt, err)
 	noLeak(r.t, "sender", fmt.Sprintf("%v %+v %#v", r.sender, r.sender, r.sender))
 	if r.media.opened != r.media.closed {
 		r.t.Fatalf("media opened %d times and closed %d times", r.media.opened, r.media.closed)
@@ -151,7 +154,7 @@ func (r *rig) neverWhole() {
 func noLeak(t *testing.T, where string, texts ...string) {
 	t.Helper()
 	for _, text := range texts {
-		for _, canary := range []string{Secret, TokenPrefix, Phone, strings.TrimPrefix(Phone, "+"), AgentName} {
+		for _, canary := range []string{Secret, TokenPrefix, Target, Phone, strings.TrimPrefix(Phone, "+"), AgentName} {
 			if strings.Contains(text, canary) {
 				t.Fatalf("%s shows canary %q: %s", where, canary, text)
 			}
