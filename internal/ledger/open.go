@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -248,6 +249,9 @@ func (l *Ledger) Close() error {
 	if err == nil {
 		_, err = l.w.conn.ExecContext(context.Background(), "PRAGMA wal_checkpoint(TRUNCATE)")
 		errs = append(errs, err, l.w.conn.Close(), l.db.Close())
+	}
+	if errors.Is(err, sql.ErrConnDone) { // the writer died with its connection: no other one holds the -wal
+		errs = append(errs, l.db.Close())
 	}
 	return errors.Join(append(errs, l.water.close(), l.lock.release())...)
 }
