@@ -52,7 +52,7 @@ func (l *Ledger) deliveries(ctx context.Context, query string, args ...any) ([]D
 // should its index ever not fit.
 func (l *Ledger) DueDeliveries(ctx context.Context, destination, source string, now time.Time, limit int) ([]Delivery, error) {
 	return l.deliveries(ctx, "SELECT "+deliveryColumns+` FROM deliveries AS d INDEXED BY deliveries_due
-		WHERE d.destination = ? AND d.source = ? AND d.next_attempt <= ? AND d.state IN ('planned', 'declared') ORDER BY d.next_attempt, d.id LIMIT ?`,
+		WHERE d.destination = ? AND d.source = ? AND d.next_attempt <= ? AND d.state IN ('planned', 'declared') ORDER BY d.next_attempt, d.id LIMIT ? + 0`,
 		destination, source, now.UnixMilli(), limit)
 }
 
@@ -60,7 +60,7 @@ func (l *Ledger) DueDeliveries(ctx context.Context, destination, source string, 
 // oldest first.
 func (l *Ledger) DueDoubts(ctx context.Context, destination string, now time.Time, limit int) ([]Delivery, error) {
 	return l.deliveries(ctx, "SELECT "+deliveryColumns+` FROM deliveries AS d INDEXED BY deliveries_doubt
-		WHERE d.destination = ? AND d.next_attempt <= ? AND d.state = 'in_doubt' ORDER BY d.next_attempt, d.id LIMIT ?`,
+		WHERE d.destination = ? AND d.next_attempt <= ? AND d.state = 'in_doubt' ORDER BY d.next_attempt, d.id LIMIT ? + 0`,
 		destination, now.UnixMilli(), limit)
 }
 

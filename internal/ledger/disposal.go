@@ -11,7 +11,7 @@ import (
 // a move under way are left to PendingMoves.
 func (l *Ledger) Disposable(ctx context.Context, source string, now time.Time, limit int) ([]Recording, error) {
 	return l.recordings(ctx, "SELECT "+fullColumns+` FROM recordings INDEXED BY recordings_settled
-		WHERE source = ? AND due_at <= ? AND state = 'ready' AND settled = 1 AND move_to IS NULL ORDER BY due_at LIMIT ?`,
+		WHERE source = ? AND due_at <= ? AND state = 'ready' AND settled = 1 AND move_to IS NULL ORDER BY due_at LIMIT ? + 0`,
 		true, source, now.UnixMilli(), limit)
 }
 
@@ -19,7 +19,7 @@ func (l *Ledger) Disposable(ctx context.Context, source string, now time.Time, l
 // as done: a crash came between, or the move is under way.
 func (l *Ledger) PendingMoves(ctx context.Context, source string, limit int) ([]Recording, error) {
 	return l.recordings(ctx, "SELECT "+fullColumns+` FROM recordings INDEXED BY recordings_moving
-		WHERE source = ? AND state = 'ready' AND move_to IS NOT NULL ORDER BY id LIMIT ?`, true, source, limit)
+		WHERE source = ? AND state = 'ready' AND move_to IS NOT NULL ORDER BY id LIMIT ? + 0`, true, source, limit)
 }
 
 // settledAt checks the version, and that the file may go at all: no caller's

@@ -90,7 +90,7 @@ func (l *Ledger) RelookDocuments(ctx context.Context, again []Relook) error {
 func (l *Ledger) DueDocuments(ctx context.Context, source string, now time.Time, limit int) ([]Document, error) {
 	var out []Document
 	err := l.reader.rows(ctx, "SELECT "+documentColumns+` FROM documents INDEXED BY documents_due
-		WHERE source = ? AND due_at <= ? AND state = 'settling' ORDER BY due_at LIMIT ?`, []any{source, now.UnixMilli(), limit},
+		WHERE source = ? AND due_at <= ? AND state = 'settling' ORDER BY due_at LIMIT ? + 0`, []any{source, now.UnixMilli(), limit},
 		func(rows *sql.Rows) error {
 			d, err := scanDocument(rows)
 			out = append(out, d)
@@ -135,7 +135,7 @@ func (l *Ledger) Lookup(ctx context.Context, source, sidecar, key string, limit 
 	var out []DocumentRow
 	err := l.reader.rows(ctx, `SELECT d.id, r.id, d.path, r.row, d.sha256, r.content, r.reason, r.reason_text
 		FROM document_rows AS r INDEXED BY document_rows_key JOIN documents AS d ON d.id = r.document_id AND d.gen = r.gen
-		WHERE r.sidecar = ? AND r.key = ? AND r.key <> '' AND d.source = ? AND d.state IN ('indexed', 'bad') ORDER BY r.id LIMIT ?`,
+		WHERE r.sidecar = ? AND r.key = ? AND r.key <> '' AND d.source = ? AND d.state IN ('indexed', 'bad') ORDER BY r.id LIMIT ? + 0`,
 		[]any{sidecar, key, source, limit},
 		func(rows *sql.Rows) error {
 			var r DocumentRow

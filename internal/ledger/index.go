@@ -58,7 +58,7 @@ func (ix *Indexer) sweep(ctx context.Context, check bool) error {
 				}
 			}
 			deleted, err = t.change(`DELETE FROM document_rows WHERE id IN (SELECT r.id FROM document_rows AS r, documents AS d
-				WHERE d.id = ? AND r.document_id = d.id AND r.gen <> d.gen LIMIT ?)`, ix.id, indexChunk)
+				WHERE d.id = ? AND r.document_id = d.id AND r.gen <> d.gen LIMIT ? + 0)`, ix.id, indexChunk)
 			return err
 		})
 		if err != nil || deleted < indexChunk {
@@ -237,7 +237,7 @@ func (t *tx) wake(id, after int64) (next, woken int64, err error) {
 	var last sql.NullInt64
 	var rows int64
 	err = t.row(`SELECT max(id), count(*) FROM (SELECT r.id FROM documents AS d CROSS JOIN document_rows AS r INDEXED BY document_rows_document
-		ON r.document_id = d.id AND r.gen = d.gen WHERE d.id = ? AND r.id > ? ORDER BY r.id LIMIT ?)`,
+		ON r.document_id = d.id AND r.gen = d.gen WHERE d.id = ? AND r.id > ? ORDER BY r.id LIMIT ? + 0)`,
 		[]any{id, after, indexChunk}, []any{&last, &rows})
 	if err != nil || rows == 0 {
 		return -1, 0, err
