@@ -3,7 +3,6 @@ package ledger
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 )
 
@@ -31,20 +30,10 @@ type encodedRow struct {
 	content string
 }
 
-// IndexDocument begins a new version of a document.
-func (l *Ledger) IndexDocument(ctx context.Context, id, ver int64) (*Indexer, error) {
-	var have int64
-	err := l.reader.row(ctx, "SELECT ver FROM documents WHERE id = ?", []any{id}, []any{&have})
-	switch {
-	case errors.Is(err, sql.ErrNoRows):
-		err = ErrNotFound
-	case err == nil && have != ver:
-		err = ErrStale
-	}
-	if err != nil {
-		return nil, fmt.Errorf("document %d: %w", id, err)
-	}
-	return &Indexer{l: l, id: id, ver: ver, gen: ver}, nil
+// IndexDocument begins a new version of a document that was read at ver.
+// Whether it still is at ver is asked by the first write.
+func (l *Ledger) IndexDocument(id, ver int64) *Indexer {
+	return &Indexer{l: l, id: id, ver: ver, gen: ver}
 }
 
 // sweep deletes the rows of generations that lookups do not see.

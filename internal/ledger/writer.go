@@ -17,7 +17,7 @@ var errClosed = errors.New("ledger is closed")
 const (
 	writeTimeout = time.Minute // how long a caller waits for its commit
 	maxBatch     = 256         // writes that share one commit
-	maxYields    = 2           // turns left to others before a commit
+	maxYields    = 4           // turns left to others before a commit
 )
 
 // retryPauses are the waits after SQLITE_FULL and SQLITE_BUSY; the last one

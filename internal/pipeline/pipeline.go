@@ -327,6 +327,13 @@ func (f *inFlight) add(id int64) bool {
 	return true
 }
 
+func (f *inFlight) has(id int64) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, taken := f.ids[id]
+	return taken
+}
+
 func (f *inFlight) remove(id int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
