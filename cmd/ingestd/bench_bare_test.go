@@ -36,7 +36,7 @@ func newBare(t *testing.T, w wire, base string) *bare {
 		}}
 	}
 	media := b.media.Transport.(*http.Transport)
-	media.ExpectContinueTimeout, media.WriteBufferSize = time.Second, 64<<10
+	media.ExpectContinueTimeout = time.Second
 	resp, err := b.api.PostForm(base+"/connect/token", url.Values{
 		"client_id": {"id"}, "client_secret": {"secret"}, "grant_type": {"client_credentials"},
 		"scope": {"https://callminer.net/auth/platform-ingestion"}})

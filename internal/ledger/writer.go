@@ -80,15 +80,15 @@ func (w *writer) write(ctx context.Context, what string, fn func(*tx) error) err
 		return w.fencedErr(what)
 	default:
 	}
+	timeout := time.NewTimer(w.timeout)
+	defer timeout.Stop()
 	o := &op{ctx: ctx, fn: fn, done: make(chan error, 1)}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.timeout)
-	defer cancel()
 	select {
 	case w.ops <- o:
 	case <-w.stopped:
 		return fmt.Errorf("%s: %w", what, errClosed)
-	case <-ctx.Done():
-		return fmt.Errorf("%s: not written, the ledger is too slow: %w", what, ctx.Err())
+	case <-timeout.C:
+		return fmt.Errorf("%s: not written, the ledger is too slow: %w", what, context.DeadlineExceeded)
 	}
 	select {
 	case err := <-o.done:
@@ -103,8 +103,8 @@ func (w *writer) write(ctx context.Context, what string, fn func(*tx) error) err
 		default:
 			return fmt.Errorf("%s: %w", what, errClosed)
 		}
-	case <-ctx.Done():
-		if err := w.giveUp(o, ctx.Err()); err != nil {
+	case <-timeout.C:
+		if err := w.giveUp(o, context.DeadlineExceeded); err != nil {
 			return fmt.Errorf("%s: %w", what, err)
 		}
 		return nil

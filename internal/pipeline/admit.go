@@ -21,6 +21,8 @@ import (
 	"ingestd/internal/watcher"
 )
 
+const hashBuffer = 64 << 10 // bytes read at once
+
 var errChanged = errors.New("file changed while it was read")
 
 // admit decides about a complete file: probe, pair, map, hash, in this order,
@@ -75,9 +77,9 @@ func (f *feed) decide(ctx context.Context, r ledger.Recording, env *mapping.Env,
 		return ledger.Decision{State: ledger.Skipped, Reason: "not_accepted",
 			ReasonText: "the source's accept rule said no"}, nil
 	}
-	f.reading <- struct{}{}
-	sum, err := hashFile(ctx, file, entry)
-	<-f.reading
+	buffer := <-f.reading
+	sum, err := hashFile(ctx, file, entry, buffer)
+	f.reading <- buffer
 	if err != nil {
 		return ledger.Decision{}, err
 	}
@@ -184,9 +186,9 @@ func fieldProblem(err error) (ledger.Decision, error) {
 
 // hashFile hashes the whole file from its start and looks again at the
 // descriptor: a file that changed meanwhile goes back to settling.
-func hashFile(ctx context.Context, file *os.File, entry watcher.Entry) (sum [sha256.Size]byte, err error) {
+func hashFile(ctx context.Context, file *os.File, entry watcher.Entry, buffer []byte) (sum [sha256.Size]byte, err error) {
 	h := sha256.New()
-	n, err := io.Copy(h, &ctxReader{ctx: ctx, r: io.NewSectionReader(file, 0, entry.Identity.Size+1)})
+	n, err := io.CopyBuffer(h, &ctxReader{ctx: ctx, r: io.NewSectionReader(file, 0, entry.Identity.Size+1)}, buffer)
 	if err != nil {
 		return sum, fmt.Errorf("read: %w", pathless(err))
 	}

@@ -31,14 +31,17 @@ type feed struct {
 	watch   *watcher.Watcher
 	woken   signal
 	scanned chan struct{} // closed after the first full scan
-	reading chan struct{} // slots for those who read a whole recording
+	reading chan []byte   // a buffer for each of those who read a whole recording
 	first   atomic.Int64  // when that was, unix nanoseconds; 0: not yet
 	soon    atomic.Bool   // see wakeSoon
 	resumed bool          // moves that the last stop interrupted are finished
 }
 
 func newFeed(p *Pipeline, s Source) *feed {
-	f := &feed{p: p, src: s, woken: newSignal(), scanned: make(chan struct{}), reading: make(chan struct{}, hashing)}
+	f := &feed{p: p, src: s, woken: newSignal(), scanned: make(chan struct{}), reading: make(chan []byte, hashing)}
+	for range hashing {
+		f.reading <- make([]byte, hashBuffer)
+	}
 	f.watch = watcher.New(watcher.Options{
 		Path: s.Path, ScanEvery: s.ScanEvery, Now: p.now,
 		Log: p.log.With("source", s.Name), Poll: p.opt.Poll,
