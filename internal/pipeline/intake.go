@@ -16,6 +16,7 @@ import (
 
 const (
 	dueBatch  = 128                    // rows taken from the ledger at once
+	docsAhead = 4                      // documents taken for each recording: one that comes before its document is looked at twice
 	atOnce    = 64                     // documents or recordings worked on side by side; most of them wait for the same commit
 	hashing   = 8                      // recordings read at the same time
 	recheck   = 5 * time.Second        // pause after an error of ours that waiting may cure
@@ -161,7 +162,7 @@ func (f *feed) work(ctx, hard context.Context, now time.Time) (bool, error) {
 		}
 		f.resumed = true
 	}
-	docs, err := f.p.ledger.DueDocuments(ctx, f.src.Name, now, dueBatch)
+	docs, err := f.p.ledger.DueDocuments(ctx, f.src.Name, now, docsAhead*dueBatch)
 	if err != nil {
 		return false, err
 	}
