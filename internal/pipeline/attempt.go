@@ -207,6 +207,8 @@ func (pl *pool) fail(ctx context.Context, j *journal, d ledger.Delivery, e *send
 	switch {
 	case errors.Is(err, ledger.ErrFenced):
 		return
+	case errors.Is(err, ledger.ErrStale) && !j.begun():
+		return // it was taken away between its claim and its first step
 	case err != nil:
 		log.Error("record the failed attempt", "error", err)
 		return
