@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -327,11 +328,11 @@ func (f *inFlight) add(id int64) bool {
 	return true
 }
 
-func (f *inFlight) has(id int64) bool {
+// copy is the set as it is now.
+func (f *inFlight) copy() map[int64]struct{} {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	_, taken := f.ids[id]
-	return taken
+	return maps.Clone(f.ids)
 }
 
 func (f *inFlight) remove(id int64) {

@@ -133,14 +133,17 @@ func (pl *pool) start(ctx, hard context.Context, workers *errgroup.Group, d ledg
 // due takes the next deliveries: doubts first, then the sources in turn, one
 // delivery of each at a time. Rows that workers hold are left out.
 func (pl *pool) due(ctx context.Context, now time.Time) ([]ledger.Job, error) {
-	held := pl.flight.size()
+	// As it was before the rows are read: of what ends meanwhile, the row that
+	// is read may be an old one. Nothing begins meanwhile.
+	flight := pl.flight.copy()
+	held := len(flight)
 	var batch []ledger.Job
 	doubts, err := pl.p.ledger.DueDoubts(ctx, pl.dest.Name, now, pl.dest.Workers+held)
 	if err != nil {
 		return nil, err
 	}
 	for _, d := range doubts {
-		if !pl.flight.has(d.ID) {
+		if _, taken := flight[d.ID]; !taken {
 			batch = append(batch, ledger.Job{Delivery: d})
 		}
 	}
@@ -154,7 +157,10 @@ func (pl *pool) due(ctx context.Context, now time.Time) ([]ledger.Job, error) {
 		if err != nil {
 			return nil, err
 		}
-		queues[i] = slices.DeleteFunc(rows, func(j ledger.Job) bool { return pl.flight.has(j.ID) })
+		queues[i] = slices.DeleteFunc(rows, func(j ledger.Job) bool {
+			_, taken := flight[j.ID]
+			return taken
+		})
 		longest = max(longest, len(queues[i]))
 	}
 	pl.turn++

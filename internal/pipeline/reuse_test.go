@@ -3,6 +3,7 @@ package pipeline_test
 import (
 	"context"
 	"maps"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,11 +19,11 @@ type server struct {
 	given   []map[string]string // the ids that each attempt was given
 	own     []bool
 	verdict func() (senders.Verdict, error)
-	asked   int
+	asked   atomic.Int32
 }
 
 func (s *server) Reconcile(context.Context, senders.Attempt) (senders.Verdict, error) {
-	s.asked++
+	s.asked.Add(1)
 	return s.verdict()
 }
 
@@ -155,7 +156,7 @@ func TestAskingPausesTheLane(t *testing.T) {
 		r := newRig(t, s.vendor, func(o *pipeline.Options) { o.Destinations[0].Sender = s })
 		r.drop("drop", "c", 1, meta("1"))
 		r.start()
-		for s.asked == 0 {
+		for s.asked.Load() == 0 {
 			time.Sleep(100 * time.Millisecond)
 		}
 		synctest.Wait()
