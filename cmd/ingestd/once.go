@@ -48,6 +48,7 @@ func (a *app) once(ctx context.Context, timeout time.Duration) error {
 	if err := readableSecrets(cfg); err != nil {
 		return err
 	}
+	collectRarely()
 	led, err := ledger.Open(ctx, ledger.Options{Path: cfg.Ledger.Path, Now: a.now, Log: log})
 	if err != nil {
 		return err
@@ -157,7 +158,7 @@ func (a *app) watchOnce(ctx context.Context, led *ledger.Ledger, p *pipeline.Pip
 			quiet = idle // twice in a row: the counts are not one instant's
 			line.draw(pending)
 			// Asking must stay cheap beside the work, whatever the backlog.
-			poll.Reset(max(100*time.Millisecond, 10*time.Since(began)))
+			poll.Reset(max(100*time.Millisecond, 30*time.Since(began)))
 		}
 	}
 }

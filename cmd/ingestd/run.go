@@ -54,6 +54,7 @@ func (a *app) run(ctx context.Context) error {
 	if err := readableSecrets(cfg); err != nil {
 		return err
 	}
+	collectRarely()
 	led, err := ledger.Open(ctx, ledger.Options{Path: cfg.Ledger.Path, Now: a.now, Log: log})
 	if err != nil {
 		return err

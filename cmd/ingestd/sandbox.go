@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -15,7 +16,7 @@ import (
 )
 
 func (a *app) sandboxCommand() *cobra.Command {
-	var vendor, listen, faults, keep string
+	var vendor, listen, faults, keep, cert, key string
 	var rate int
 	var tokenLife time.Duration
 	c := &cobra.Command{
@@ -46,7 +47,7 @@ func (a *app) sandboxCommand() *cobra.Command {
 					return err
 				}
 			}
-			return a.serveSandbox(c.Context(), listen, vendor, v)
+			return a.serveSandbox(c.Context(), listen, cert, key, vendor, v)
 		},
 	}
 	f := c.Flags()
@@ -55,6 +56,8 @@ func (a *app) sandboxCommand() *cobra.Command {
 	f.StringVar(&faults, "faults", "", "JSON `file` with faults to begin with")
 	f.StringVar(&keep, "keep", "", "keep received media in this `directory`")
 	f.IntVar(&rate, "rate", 200, "requests per minute before it answers 429; -1: no limit")
+	f.StringVar(&cert, "tls-cert", "", "speak https with this PEM `file`: the certificate, then its chain")
+	f.StringVar(&key, "tls-key", "", "PEM `file` with the private key of --tls-cert")
 	f.DurationVar(&tokenLife, "token-life", time.Hour, "how long a token is valid")
 	a.jsonFlag(c)
 	return c
@@ -76,16 +79,40 @@ func loadFaults(path string, v sandbox.Vendor) error {
 	return v.SetFaults(list...)
 }
 
-func (a *app) serveSandbox(ctx context.Context, listen, vendor string, v sandbox.Vendor) error {
+func (a *app) serveSandbox(ctx context.Context, listen, cert, key, vendor string, v sandbox.Vendor) error {
+	secure, err := sandboxTLS(cert, key)
+	if err != nil {
+		return err
+	}
 	ln, err := net.Listen("tcp", listen)
 	if err != nil {
 		return &problem{code: exitFailed, what: "listen on " + listen, err: err, hint: "choose another address with --listen"}
 	}
 	base := "http://" + ln.Addr().String()
+	if secure != nil {
+		base = "https://" + ln.Addr().String()
+		ln = tls.NewListener(ln, secure)
+	}
 	a.ui.say("sandbox for %s on %s; a destination that reaches it:", vendor, base)
 	for _, line := range v.Settings(base, "plain:any") {
 		a.ui.say("  %s", line)
 	}
 	a.ui.say("what it holds: %s/_sandbox/summary", base)
 	return sandbox.Serve(ctx, ln, v)
+}
+
+// sandboxTLS is the server's side of https; nil: plain http. It speaks
+// HTTP/1.1 alone, because faults take connections over.
+func sandboxTLS(cert, key string) (*tls.Config, error) {
+	if cert == "" && key == "" {
+		return nil, nil
+	}
+	if cert == "" || key == "" {
+		return nil, usage("--tls-cert and --tls-key belong together", "name both files, or neither for plain http")
+	}
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		return nil, &problem{code: exitUsage, what: "read --tls-cert and --tls-key", err: err, hint: "name a PEM certificate and its PEM private key"}
+	}
+	return &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}, NextProtos: []string{"http/1.1"}}, nil
 }

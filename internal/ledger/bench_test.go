@@ -130,3 +130,33 @@ func BenchmarkSee(b *testing.B) {
 		check(b, l.SeeRecordings(b.Context(), seen))
 	}
 }
+
+// BenchmarkLookup finds a document's row by its key, with a commit in between
+// as in a busy ledger: readers forget their pages after each.
+func BenchmarkLookup(b *testing.B) {
+	l, _ := openTest(b)
+	ctx := b.Context()
+	check(b, l.SeeDocuments(ctx, []Seen{{Source: "s", Path: "list.csv", Look: lookOf(1)}}))
+	known, err := l.DocumentsAt(ctx, "s", []string{"list.csv"})
+	check(b, err)
+	ix := l.IndexDocument(known["list.csv"].ID, known["list.csv"].Ver)
+	rows := make([]IndexRow, 10_000)
+	for i := range rows {
+		rows[i] = IndexRow{Sidecar: "m", Key: fmt.Sprintf("call%06d", i), Row: i + 1, Content: map[string]any{"agent_name": "Dana Reyes"}}
+	}
+	check(b, ix.Add(ctx, rows))
+	_, err = ix.Finish(ctx, sumOf("list"))
+	check(b, err)
+	for _, busy := range []bool{false, true} {
+		b.Run(fmt.Sprintf("commits_between_%v", busy), func(b *testing.B) {
+			for i := 0; b.Loop(); i++ {
+				if busy {
+					check(b, l.SeeRecordings(ctx, []Seen{{Source: "s", Path: fmt.Sprintf("%d-%d.wav", b.N, i), Look: lookOf(uint64(i))}}))
+				}
+				if got, err := l.Lookup(ctx, "s", "m", rows[i%len(rows)].Key, 2); err != nil || len(got) != 1 {
+					b.Fatal(got, err)
+				}
+			}
+		})
+	}
+}

@@ -12,10 +12,12 @@ import (
 )
 
 // Ways to open the SQLite file. Nothing else of the program opens it: closing
-// any other descriptor of the file would drop SQLite's own locks.
+// any other descriptor of the file would drop SQLite's own locks. SQLite's
+// own mutex around a connection is left out: database/sql lets one goroutine
+// at a time use it.
 const (
-	dsnWrite     = "mode=rw&_txlock=immediate&_busy_timeout=5000&_journal_mode=WAL&_synchronous=FULL&_foreign_keys=on&_secure_delete=on"
-	dsnRead      = "mode=ro&_query_only=1&_busy_timeout=5000&_foreign_keys=on"
+	dsnWrite     = "mode=rw&_txlock=immediate&_busy_timeout=5000&_journal_mode=WAL&_synchronous=FULL&_foreign_keys=on&_secure_delete=on&_mutex=no"
+	dsnRead      = "mode=ro&_query_only=1&_busy_timeout=5000&_foreign_keys=on&_mutex=no"
 	dsnCopy      = "mode=ro&_busy_timeout=5000" // VACUUM INTO fails under query_only
 	dsnImmutable = "mode=ro&immutable=1&_query_only=1"
 )

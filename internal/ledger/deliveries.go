@@ -15,23 +15,39 @@ const deliveryColumns = `d.id, d.ver, d.recording_id, d.source, d.destination, d
 	EXISTS (SELECT 1 FROM events AS e INDEXED BY events_committing WHERE e.delivery_id = d.id AND e.to_state = 'committing')
 	OR EXISTS (SELECT 1 FROM events AS e INDEXED BY events_restored WHERE e.delivery_id = d.id AND e.reason = 'restored')`
 
-func scanDelivery(row interface{ Scan(...any) error }) (Delivery, error) {
-	var (
-		d                                              Delivery
-		next, first, doubt, accepted, created, updated sql.NullInt64
-		ids                                            []byte
-	)
-	err := row.Scan(&d.ID, &d.Ver, &d.RecordingID, &d.Source, &d.Destination, &d.IdemKey, &d.State, &d.Reason, &d.ReasonText, &d.Attempts, &d.Crashes,
-		&next, &first, &doubt, &accepted, &created, &updated, &ids, &d.Own)
-	if err != nil {
-		return d, err
+// scannedDelivery takes deliveryColumns.
+type scannedDelivery struct {
+	d                                              Delivery
+	next, first, doubt, accepted, created, updated sql.NullInt64
+	ids                                            []byte
+}
+
+func (s *scannedDelivery) dest() []any {
+	d := &s.d
+	return []any{&d.ID, &d.Ver, &d.RecordingID, &d.Source, &d.Destination, &d.IdemKey, &d.State, &d.Reason, &d.ReasonText, &d.Attempts, &d.Crashes,
+		&s.next, &s.first, &s.doubt, &s.accepted, &s.created, &s.updated, &s.ids, &d.Own}
+}
+
+func (s *scannedDelivery) value() (Delivery, error) {
+	d := s.d
+	d.NextAttempt, d.FirstAttempt, d.DoubtSince = instant(s.next), instant(s.first), instant(s.doubt)
+	d.AcceptedAt, d.Created, d.Updated = instant(s.accepted), instant(s.created), instant(s.updated)
+	d.IDs = map[string]string{}
+	if string(s.ids) == "{}" {
+		return d, nil
 	}
-	d.NextAttempt, d.FirstAttempt, d.DoubtSince = instant(next), instant(first), instant(doubt)
-	d.AcceptedAt, d.Created, d.Updated = instant(accepted), instant(created), instant(updated)
-	if err := json.Unmarshal(ids, &d.IDs); err != nil {
+	if err := json.Unmarshal(s.ids, &d.IDs); err != nil {
 		return d, fmt.Errorf("read vendor ids: %w", err)
 	}
 	return d, nil
+}
+
+func scanDelivery(row interface{ Scan(...any) error }) (Delivery, error) {
+	var s scannedDelivery
+	if err := row.Scan(s.dest()...); err != nil {
+		return s.d, err
+	}
+	return s.value()
 }
 
 func (l *Ledger) deliveries(ctx context.Context, query string, args ...any) ([]Delivery, error) {
@@ -52,15 +68,50 @@ func (l *Ledger) deliveries(ctx context.Context, query string, args ...any) ([]D
 // should its index ever not fit.
 func (l *Ledger) DueDeliveries(ctx context.Context, destination, source string, now time.Time, limit int) ([]Delivery, error) {
 	return l.deliveries(ctx, "SELECT "+deliveryColumns+` FROM deliveries AS d INDEXED BY deliveries_due
-		WHERE d.destination = ? AND d.source = ? AND d.next_attempt <= ? AND d.state IN ('planned', 'declared') ORDER BY d.next_attempt, d.id LIMIT ?`,
+		WHERE d.destination = ? AND d.source = ? AND d.next_attempt <= ? AND d.state IN ('planned', 'declared') ORDER BY d.next_attempt, d.id LIMIT ? + 0`,
 		destination, source, now.UnixMilli(), limit)
+}
+
+// Job is a delivery with its recording, Call and Audio loaded, as of one
+// moment. A transition of the delivery that succeeds proves that both are
+// still so: whatever changes a ready recording takes its unsent deliveries
+// away from it, and thereby their version.
+type Job struct {
+	Delivery
+	Recording Recording
+}
+
+// DueJobs is DueDeliveries with the recordings.
+func (l *Ledger) DueJobs(ctx context.Context, destination, source string, now time.Time, limit int) ([]Job, error) {
+	var out []Job
+	err := l.reader.rows(ctx, "SELECT "+deliveryColumns+`, r.* FROM deliveries AS d INDEXED BY deliveries_due
+		JOIN (SELECT `+fullColumns+` FROM recordings) AS r ON r.id = d.recording_id
+		WHERE d.destination = ? AND d.source = ? AND d.next_attempt <= ? AND d.state IN ('planned', 'declared') ORDER BY d.next_attempt, d.id LIMIT ? + 0`,
+		[]any{destination, source, now.UnixMilli(), limit}, func(rows *sql.Rows) error {
+			var d scannedDelivery
+			var r scannedRecording
+			err := rows.Scan(append(d.dest(), r.dest(true)...)...)
+			if err != nil {
+				return err
+			}
+			var j Job
+			var err2 error
+			j.Delivery, err = d.value()
+			j.Recording, err2 = r.value(true)
+			out = append(out, j)
+			return errors.Join(err, err2)
+		})
+	if err != nil {
+		return nil, fmt.Errorf("read due deliveries: %w", err)
+	}
+	return out, nil
 }
 
 // DueDoubts returns deliveries in doubt whose next question is due, the
 // oldest first.
 func (l *Ledger) DueDoubts(ctx context.Context, destination string, now time.Time, limit int) ([]Delivery, error) {
 	return l.deliveries(ctx, "SELECT "+deliveryColumns+` FROM deliveries AS d INDEXED BY deliveries_doubt
-		WHERE d.destination = ? AND d.next_attempt <= ? AND d.state = 'in_doubt' ORDER BY d.next_attempt, d.id LIMIT ?`,
+		WHERE d.destination = ? AND d.next_attempt <= ? AND d.state = 'in_doubt' ORDER BY d.next_attempt, d.id LIMIT ? + 0`,
 		destination, now.UnixMilli(), limit)
 }
 

@@ -2,6 +2,8 @@ package ledger
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -11,7 +13,7 @@ import (
 // a move under way are left to PendingMoves.
 func (l *Ledger) Disposable(ctx context.Context, source string, now time.Time, limit int) ([]Recording, error) {
 	return l.recordings(ctx, "SELECT "+fullColumns+` FROM recordings INDEXED BY recordings_settled
-		WHERE source = ? AND due_at <= ? AND state = 'ready' AND settled = 1 AND move_to IS NULL ORDER BY due_at LIMIT ?`,
+		WHERE source = ? AND due_at <= ? AND state = 'ready' AND settled = 1 AND move_to IS NULL ORDER BY due_at LIMIT ? + 0`,
 		true, source, now.UnixMilli(), limit)
 }
 
@@ -19,7 +21,32 @@ func (l *Ledger) Disposable(ctx context.Context, source string, now time.Time, l
 // as done: a crash came between, or the move is under way.
 func (l *Ledger) PendingMoves(ctx context.Context, source string, limit int) ([]Recording, error) {
 	return l.recordings(ctx, "SELECT "+fullColumns+` FROM recordings INDEXED BY recordings_moving
-		WHERE source = ? AND state = 'ready' AND move_to IS NOT NULL ORDER BY id LIMIT ?`, true, source, limit)
+		WHERE source = ? AND state = 'ready' AND move_to IS NOT NULL ORDER BY id LIMIT ? + 0`, true, source, limit)
+}
+
+// Keep records that the files which may go now stay where they are: as one
+// transaction, at most limit of the source. It returns how many it found.
+func (l *Ledger) Keep(ctx context.Context, source string, now time.Time, limit int, text string) (int, error) {
+	var found []shortRecording
+	err := l.reader.rows(ctx, `SELECT id, ver FROM recordings INDEXED BY recordings_settled
+		WHERE source = ? AND due_at <= ? AND state = 'ready' AND settled = 1 AND move_to IS NULL ORDER BY due_at LIMIT ? + 0`,
+		[]any{source, now.UnixMilli(), limit}, func(rows *sql.Rows) error {
+			var r shortRecording
+			err := rows.Scan(&r.ID, &r.Ver)
+			found = append(found, r)
+			return err
+		})
+	if err != nil || len(found) == 0 {
+		return 0, err
+	}
+	return len(found), l.w.write(ctx, "recordings done", func(t *tx) error {
+		for _, r := range found {
+			if err := t.done(r.ID, r.Ver, "", text); err != nil && !errors.Is(err, ErrStale) {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // settledAt checks the version, and that the file may go at all: no caller's
@@ -59,27 +86,29 @@ func (l *Ledger) Disposing(ctx context.Context, id, ver int64, target string) (i
 // is now, or "" if it stays. The documents that went with it are gone: a later
 // file of the same name must not be paired with them.
 func (l *Ledger) Done(ctx context.Context, id, ver int64, movedTo, text string, documents ...int64) error {
-	return l.w.write(ctx, "recording done", func(t *tx) error {
-		if _, err := t.settledAt(id, ver); err != nil {
-			return err
-		}
-		for _, doc := range documents {
-			err := t.exec("UPDATE documents SET state = 'gone', due_at = NULL, ver = ver + 1, updated = ? WHERE id = ? AND state IN ('indexed', 'bad')", t.at, doc)
-			if err != nil {
-				return err
-			}
-		}
-		var moved any
-		if movedTo != "" {
-			moved = []byte(movedTo)
-		}
-		err := t.one(`UPDATE recordings SET state = 'done', reason = '', reason_text = '', moved_to = ?, move_to = NULL, due_at = NULL,
-			ver = ver + 1, updated = ? WHERE id = ?`, moved, t.at, id)
+	return l.w.write(ctx, "recording done", func(t *tx) error { return t.done(id, ver, movedTo, text, documents...) })
+}
+
+func (t *tx) done(id, ver int64, movedTo, text string, documents ...int64) error {
+	if _, err := t.settledAt(id, ver); err != nil {
+		return err
+	}
+	for _, doc := range documents {
+		err := t.exec("UPDATE documents SET state = 'gone', due_at = NULL, ver = ver + 1, updated = ? WHERE id = ? AND state IN ('indexed', 'bad')", t.at, doc)
 		if err != nil {
 			return err
 		}
-		return t.event(event{recording: id, from: string(Ready), to: string(Done), text: text})
-	})
+	}
+	var moved any
+	if movedTo != "" {
+		moved = []byte(movedTo)
+	}
+	err := t.one(`UPDATE recordings SET state = 'done', reason = '', reason_text = '', moved_to = ?, move_to = NULL, due_at = NULL,
+		ver = ver + 1, updated = ? WHERE id = ?`, moved, t.at, id)
+	if err != nil {
+		return err
+	}
+	return t.event(event{recording: id, from: string(Ready), to: string(Done), text: text})
 }
 
 // DeferDisposal records that a file could not be disposed of and when to try

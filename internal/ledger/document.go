@@ -27,9 +27,11 @@ type IndexRow struct {
 // DocumentRow is a row that a lookup found.
 type DocumentRow struct {
 	DocumentID, RowID  int64
-	Path               string // of its document, relative to the source, raw bytes
-	Row                int    // from 1
-	SHA256             string // of its document, lower-case hex
+	DocumentVer        int64
+	Path               string   // of its document, relative to the source, raw bytes
+	Identity           Identity // of its document's file
+	Row                int      // from 1
+	SHA256             string   // of its document, lower-case hex
 	Content            map[string]any
 	Reason, ReasonText string // set: the row or its document is bad
 }

@@ -90,7 +90,7 @@ func (l *Ledger) RelookDocuments(ctx context.Context, again []Relook) error {
 func (l *Ledger) DueDocuments(ctx context.Context, source string, now time.Time, limit int) ([]Document, error) {
 	var out []Document
 	err := l.reader.rows(ctx, "SELECT "+documentColumns+` FROM documents INDEXED BY documents_due
-		WHERE source = ? AND due_at <= ? AND state = 'settling' ORDER BY due_at LIMIT ?`, []any{source, now.UnixMilli(), limit},
+		WHERE source = ? AND due_at <= ? AND state = 'settling' ORDER BY due_at LIMIT ? + 0`, []any{source, now.UnixMilli(), limit},
 		func(rows *sql.Rows) error {
 			d, err := scanDocument(rows)
 			out = append(out, d)
@@ -105,10 +105,7 @@ func (l *Ledger) DueDocuments(ctx context.Context, source string, now time.Time,
 // FailDocument records that a document is of no use. Under keys (sidecar ->
 // key) lookups find the reason, and recordings that wait there are woken.
 func (l *Ledger) FailDocument(ctx context.Context, id, ver int64, reason, text string, keys map[string]string) error {
-	ix, err := l.IndexDocument(ctx, id, ver)
-	if err != nil {
-		return err
-	}
+	ix := l.IndexDocument(id, ver)
 	rows := make([]IndexRow, 0, len(keys))
 	for sidecar, key := range keys {
 		rows = append(rows, IndexRow{Sidecar: sidecar, Key: key, Row: 1, Reason: reason, ReasonText: text})
@@ -116,7 +113,7 @@ func (l *Ledger) FailDocument(ctx context.Context, id, ver int64, reason, text s
 	if err := ix.Add(ctx, rows); err != nil {
 		return err
 	}
-	_, err = ix.finish(ctx, DocumentBad, reason, text, "")
+	_, err := ix.finish(ctx, DocumentBad, reason, text, "")
 	return err
 }
 
@@ -133,17 +130,19 @@ func (l *Ledger) DocumentGone(ctx context.Context, id, ver int64) error {
 // bad, or all there is of a bad document.
 func (l *Ledger) Lookup(ctx context.Context, source, sidecar, key string, limit int) ([]DocumentRow, error) {
 	var out []DocumentRow
-	err := l.reader.rows(ctx, `SELECT d.id, r.id, d.path, r.row, d.sha256, r.content, r.reason, r.reason_text
+	var look scannedLook
+	err := l.reader.rows(ctx, `SELECT d.id, d.ver, r.id, d.path, r.row, d.sha256, r.content, r.reason, r.reason_text, `+lookColumns+`
 		FROM document_rows AS r INDEXED BY document_rows_key JOIN documents AS d ON d.id = r.document_id AND d.gen = r.gen
-		WHERE r.sidecar = ? AND r.key = ? AND r.key <> '' AND d.source = ? AND d.state IN ('indexed', 'bad') ORDER BY r.id LIMIT ?`,
+		WHERE r.sidecar = ? AND r.key = ? AND r.key <> '' AND d.source = ? AND d.state IN ('indexed', 'bad') ORDER BY r.id LIMIT ? + 0`,
 		[]any{sidecar, key, source, limit},
 		func(rows *sql.Rows) error {
 			var r DocumentRow
 			var path, sum, content []byte
-			if err := rows.Scan(&r.DocumentID, &r.RowID, &path, &r.Row, &sum, &content, &r.Reason, &r.ReasonText); err != nil {
+			dest := []any{&r.DocumentID, &r.DocumentVer, &r.RowID, &path, &r.Row, &sum, &content, &r.Reason, &r.ReasonText}
+			if err := rows.Scan(append(dest, look.dest()...)...); err != nil {
 				return err
 			}
-			r.Path, r.SHA256 = string(path), hex.EncodeToString(sum)
+			r.Path, r.SHA256, r.Identity = string(path), hex.EncodeToString(sum), look.value().Identity
 			var err error
 			r.Content, err = decodeMap(content)
 			out = append(out, r)

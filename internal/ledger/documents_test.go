@@ -27,7 +27,7 @@ func documentAt(t *testing.T, l *Ledger, path string) Document {
 // index makes a document of rows visible and returns how many it woke.
 func index(t *testing.T, l *Ledger, d Document, rows ...IndexRow) int {
 	t.Helper()
-	ix := must[*Indexer](t)(l.IndexDocument(t.Context(), d.ID, d.Ver))
+	ix := l.IndexDocument(d.ID, d.Ver)
 	check(t, ix.Add(t.Context(), rows))
 	return must[int](t)(ix.Finish(t.Context(), sumOf(d.Path)))
 }
@@ -55,7 +55,7 @@ func TestDocumentWakesRecordings(t *testing.T) {
 	if got := must[[]Document](t)(l.DueDocuments(ctx, "s", c.now(), 10)); len(got) != 1 || got[0].ID != d.ID {
 		t.Fatalf("due documents = %+v", got)
 	}
-	ix := must[*Indexer](t)(l.IndexDocument(ctx, d.ID, d.Ver))
+	ix := l.IndexDocument(d.ID, d.Ver)
 	check(t, ix.Add(ctx, []IndexRow{row(1, "a"), row(2, "x"), {Sidecar: "m", Row: 3, Key: "bad", Reason: "fields", ReasonText: "line 4 has 3 fields"}}))
 	if got := must[[]DocumentRow](t)(l.Lookup(ctx, "s", "m", "a", 10)); len(got) != 0 {
 		t.Fatalf("seen before Finish: %+v", got)
@@ -71,7 +71,8 @@ func TestDocumentWakesRecordings(t *testing.T) {
 		t.Fatalf("the other was touched: %+v", got)
 	}
 	rows := must[[]DocumentRow](t)(l.Lookup(ctx, "s", "m", "a", 10))
-	want := []DocumentRow{{DocumentID: d.ID, RowID: rows[0].RowID, Path: "list.csv", Row: 1, SHA256: sumOf("list"), Content: map[string]any{"n": int64(1), "f": 2.0}}}
+	now := documentAt(t, l, "list.csv")
+	want := []DocumentRow{{DocumentID: d.ID, DocumentVer: now.Ver, RowID: rows[0].RowID, Path: "list.csv", Identity: now.Look.Identity, Row: 1, SHA256: sumOf("list"), Content: map[string]any{"n": int64(1), "f": 2.0}}}
 	if diff := cmp.Diff(want, rows); diff != "" {
 		t.Fatalf("lookup (-want +got):\n%s", diff)
 	}
@@ -102,11 +103,11 @@ func TestDocumentReplaced(t *testing.T) {
 		t.Fatalf("rows of a changing document are used: %+v", rows)
 	}
 	// A version that is given up leaves nothing behind.
-	ix := must[*Indexer](t)(l.IndexDocument(ctx, d.ID, d.Ver))
+	ix := l.IndexDocument(d.ID, d.Ver)
 	check(t, ix.Add(ctx, []IndexRow{row(1, "given up")}))
 	check(t, ix.Abort(ctx))
 	// One that a crash cut short is swept by the next.
-	ix = must[*Indexer](t)(l.IndexDocument(ctx, d.ID, d.Ver))
+	ix = l.IndexDocument(d.ID, d.Ver)
 	check(t, ix.Add(ctx, []IndexRow{row(1, "cut short")}))
 	index(t, l, d, row(1, "b"), row(2, "c"))
 	if n := queryInt(t, l, "SELECT count(*) FROM document_rows"); n != 2 {
@@ -120,7 +121,7 @@ func TestDocumentReplaced(t *testing.T) {
 	if _, err := ix.Finish(ctx, sumOf("late")); !errors.Is(err, ErrStale) {
 		t.Fatalf("a stale indexer finished: %v", err)
 	}
-	if _, err := l.IndexDocument(ctx, d.ID, d.Ver); !errors.Is(err, ErrStale) {
+	if _, err := l.IndexDocument(d.ID, d.Ver).Finish(ctx, sumOf("later")); !errors.Is(err, ErrStale) {
 		t.Fatalf("a stale document is indexed: %v", err)
 	}
 }

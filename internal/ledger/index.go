@@ -3,7 +3,6 @@ package ledger
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 )
 
@@ -31,20 +30,10 @@ type encodedRow struct {
 	content string
 }
 
-// IndexDocument begins a new version of a document.
-func (l *Ledger) IndexDocument(ctx context.Context, id, ver int64) (*Indexer, error) {
-	var have int64
-	err := l.reader.row(ctx, "SELECT ver FROM documents WHERE id = ?", []any{id}, []any{&have})
-	switch {
-	case errors.Is(err, sql.ErrNoRows):
-		err = ErrNotFound
-	case err == nil && have != ver:
-		err = ErrStale
-	}
-	if err != nil {
-		return nil, fmt.Errorf("document %d: %w", id, err)
-	}
-	return &Indexer{l: l, id: id, ver: ver, gen: ver}, nil
+// IndexDocument begins a new version of a document that was read at ver.
+// Whether it still is at ver is asked by the first write.
+func (l *Ledger) IndexDocument(id, ver int64) *Indexer {
+	return &Indexer{l: l, id: id, ver: ver, gen: ver}
 }
 
 // sweep deletes the rows of generations that lookups do not see.
@@ -58,7 +47,7 @@ func (ix *Indexer) sweep(ctx context.Context, check bool) error {
 				}
 			}
 			deleted, err = t.change(`DELETE FROM document_rows WHERE id IN (SELECT r.id FROM document_rows AS r, documents AS d
-				WHERE d.id = ? AND r.document_id = d.id AND r.gen <> d.gen LIMIT ?)`, ix.id, indexChunk)
+				WHERE d.id = ? AND r.document_id = d.id AND r.gen <> d.gen LIMIT ? + 0)`, ix.id, indexChunk)
 			return err
 		})
 		if err != nil || deleted < indexChunk {
@@ -237,7 +226,7 @@ func (t *tx) wake(id, after int64) (next, woken int64, err error) {
 	var last sql.NullInt64
 	var rows int64
 	err = t.row(`SELECT max(id), count(*) FROM (SELECT r.id FROM documents AS d CROSS JOIN document_rows AS r INDEXED BY document_rows_document
-		ON r.document_id = d.id AND r.gen = d.gen WHERE d.id = ? AND r.id > ? ORDER BY r.id LIMIT ?)`,
+		ON r.document_id = d.id AND r.gen = d.gen WHERE d.id = ? AND r.id > ? ORDER BY r.id LIMIT ? + 0)`,
 		[]any{id, after, indexChunk}, []any{&last, &rows})
 	if err != nil || rows == 0 {
 		return -1, 0, err

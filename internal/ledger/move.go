@@ -125,7 +125,7 @@ func (t *tx) storeIDs(delivery int64, ids map[string]string) error {
 		if value == "" {
 			err = t.exec("DELETE FROM vendor_ids WHERE delivery_id = ? AND name = ?", delivery, name)
 		} else {
-			err = t.exec("INSERT INTO vendor_ids (delivery_id, name, value) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", delivery, name, value)
+			err = t.exec("INSERT INTO vendor_ids (delivery_id, name, value) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value WHERE value <> excluded.value", delivery, name, value)
 		}
 		if err != nil {
 			return err

@@ -82,7 +82,7 @@ func (l *Ledger) Pending(ctx context.Context, sources []string) (Pending, error)
 		{`SELECT (SELECT count(*) FROM recordings WHERE source IN ` + ours + ` AND state = 'ready' AND settled = 1 AND move_to IS NULL AND due_at <= ?2) +
 			(SELECT count(*) FROM recordings WHERE source IN ` + ours + ` AND state = 'ready' AND move_to IS NOT NULL)`, []any{string(names), now}, []any{&p.Disposable}},
 		{`SELECT count(*), coalesce(sum(r.size), 0) FROM (SELECT recording_id FROM deliveries AS d INDEXED BY deliveries_open
-			WHERE ` + inPendingStates + ` LIMIT ?) AS d
+			WHERE ` + inPendingStates + ` LIMIT ? + 0) AS d
 			JOIN recordings AS r ON r.id = d.recording_id`, []any{bytesSample}, []any{&sampled, &sum}},
 	} {
 		if err := l.reader.row(ctx, q.sql, q.args, q.into); err != nil {

@@ -90,7 +90,8 @@ func (r *Reader) Close() error {
 	return r.db.Close()
 }
 
-// stmt prepares a query once. Only constant texts may be passed.
+// stmt prepares a query once. Only constant texts may be passed; what is said
+// about LIMIT at writer.stmt holds here too.
 func (r *Reader) stmt(ctx context.Context, query string) (*sql.Stmt, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

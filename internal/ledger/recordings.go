@@ -162,7 +162,7 @@ func (t *tx) relookRecording(a *Relook) error {
 // oldest first. Call and Audio are not loaded.
 func (l *Ledger) DueRecordings(ctx context.Context, source string, now time.Time, limit int) ([]Recording, error) {
 	return l.recordings(ctx, "SELECT "+recordingColumns+` FROM recordings INDEXED BY recordings_due
-		WHERE source = ? AND due_at <= ? AND state IN ('settling', 'waiting') AND due_at IS NOT NULL ORDER BY due_at LIMIT ?`,
+		WHERE source = ? AND due_at <= ? AND state IN ('settling', 'waiting') AND due_at IS NOT NULL ORDER BY due_at LIMIT ? + 0`,
 		false, source, now.UnixMilli(), limit)
 }
 

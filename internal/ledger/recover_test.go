@@ -100,7 +100,7 @@ func TestRecoverFinishesDocuments(t *testing.T) {
 	ctx := t.Context()
 	wait(t, l, "a.wav", "a")
 	d := seeDocument(t, l, "list.csv")
-	ix := must[*Indexer](t)(l.IndexDocument(ctx, d.ID, d.Ver))
+	ix := l.IndexDocument(d.ID, d.Ver)
 	check(t, ix.Add(ctx, []IndexRow{row(1, "a")}))
 	check(t, ix.show(ctx, DocumentIndexed, "", "", sumOf("list"))) // and here the crash
 	must[Recovered](t)(l.Recover(ctx, vendor))

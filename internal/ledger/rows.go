@@ -44,35 +44,47 @@ func lookArgs(l Look) []any {
 	return []any{int64(id.Dev), int64(id.Ino), id.Size, id.MtimeNS, id.CtimeNS, l.Since.UnixMilli(), l.Looks}
 }
 
-// scanRecording reads recordingColumns, or fullColumns with call and audio.
-func scanRecording(row interface{ Scan(...any) error }, full bool) (Recording, error) {
-	var (
-		r                        Recording
-		look                     scannedLook
-		path, sum, moveTo, moved []byte
-		callJSON, audioJSON      []byte
-		wait, firstSeen, updated sql.NullInt64
-		business                 sql.NullString
-	)
-	dest := append([]any{&r.ID, &r.Ver, &r.Source, &path, &r.State, &r.Reason, &r.ReasonText}, look.dest()...)
-	dest = append(dest, &wait, &sum, &business, &moveTo, &moved, &firstSeen, &updated)
+// scannedRecording takes recordingColumns, or fullColumns with call and audio.
+type scannedRecording struct {
+	r                        Recording
+	look                     scannedLook
+	path, sum, moveTo, moved []byte
+	callJSON, audioJSON      []byte
+	wait, firstSeen, updated sql.NullInt64
+	business                 sql.NullString
+}
+
+func (s *scannedRecording) dest(full bool) []any {
+	r := &s.r
+	dest := append([]any{&r.ID, &r.Ver, &r.Source, &s.path, &r.State, &r.Reason, &r.ReasonText}, s.look.dest()...)
+	dest = append(dest, &s.wait, &s.sum, &s.business, &s.moveTo, &s.moved, &s.firstSeen, &s.updated)
 	if full {
-		dest = append(dest, &callJSON, &audioJSON)
+		dest = append(dest, &s.callJSON, &s.audioJSON)
 	}
-	if err := row.Scan(dest...); err != nil {
-		return r, err
-	}
-	r.Path, r.MoveTo, r.MovedTo = string(path), string(moveTo), string(moved)
-	r.Look, r.DueAt, r.WaitUntil = look.value(), instant(look.due), instant(wait)
-	r.SHA256, r.BusinessKey = hex.EncodeToString(sum), business.String
-	r.FirstSeen, r.Updated = instant(firstSeen), instant(updated)
+	return dest
+}
+
+func (s *scannedRecording) value(full bool) (Recording, error) {
+	r := s.r
+	r.Path, r.MoveTo, r.MovedTo = string(s.path), string(s.moveTo), string(s.moved)
+	r.Look, r.DueAt, r.WaitUntil = s.look.value(), instant(s.look.due), instant(s.wait)
+	r.SHA256, r.BusinessKey = hex.EncodeToString(s.sum), s.business.String
+	r.FirstSeen, r.Updated = instant(s.firstSeen), instant(s.updated)
 	if !full {
 		return r, nil
 	}
 	var err1, err2 error
-	r.Call, err1 = decodeCall(callJSON)
-	r.Audio, err2 = decodeAudio(audioJSON)
+	r.Call, err1 = decodeCall(s.callJSON)
+	r.Audio, err2 = decodeAudio(s.audioJSON)
 	return r, errors.Join(err1, err2)
+}
+
+func scanRecording(row interface{ Scan(...any) error }, full bool) (Recording, error) {
+	var s scannedRecording
+	if err := row.Scan(s.dest(full)...); err != nil {
+		return s.r, err
+	}
+	return s.value(full)
 }
 
 // RecordingsAt returns the current row of every path that has one. A rescan

@@ -30,6 +30,10 @@ type statement interface {
 }
 
 // stmt prepares a query once. Only constant texts may be passed.
+//
+// A bare `LIMIT ?` must not stand in a query that runs often: SQLite's planner
+// looks at the value, and prepares the statement anew at every execution.
+// `LIMIT ? + 0` hides it.
 func (w *writer) stmt(query string) (statement, error) {
 	if s, ok := w.stmts[query]; ok {
 		return s, nil

@@ -21,6 +21,11 @@ func TestWayOfARecording(t *testing.T) {
 	if len(due) != 1 || due[0].ID != ds[0].ID {
 		t.Fatalf("due = %+v", due)
 	}
+	d, rec, err := l.Job(ctx, ds[0].ID)
+	check(t, err)
+	if diff := cmp.Diff([]Job{{d, rec}}, must[[]Job](t)(l.DueJobs(ctx, "alpha", "s", c.now(), 10))); diff != "" {
+		t.Fatalf("a due job is not what Job reads (-want +got):\n%s", diff)
+	}
 
 	// Two steps, with ids, a cut, and a second attempt through a doubt.
 	a := ds[0]

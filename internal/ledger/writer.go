@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,6 +17,7 @@ var errClosed = errors.New("ledger is closed")
 const (
 	writeTimeout = time.Minute // how long a caller waits for its commit
 	maxBatch     = 256         // writes that share one commit
+	maxYields    = 4           // turns left to others before a commit
 )
 
 // retryPauses are the waits after SQLITE_FULL and SQLITE_BUSY; the last one
@@ -78,15 +80,15 @@ func (w *writer) write(ctx context.Context, what string, fn func(*tx) error) err
 		return w.fencedErr(what)
 	default:
 	}
+	timeout := time.NewTimer(w.timeout)
+	defer timeout.Stop()
 	o := &op{ctx: ctx, fn: fn, done: make(chan error, 1)}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.timeout)
-	defer cancel()
 	select {
 	case w.ops <- o:
 	case <-w.stopped:
 		return fmt.Errorf("%s: %w", what, errClosed)
-	case <-ctx.Done():
-		return fmt.Errorf("%s: not written, the ledger is too slow: %w", what, ctx.Err())
+	case <-timeout.C:
+		return fmt.Errorf("%s: not written, the ledger is too slow: %w", what, context.DeadlineExceeded)
 	}
 	select {
 	case err := <-o.done:
@@ -101,8 +103,8 @@ func (w *writer) write(ctx context.Context, what string, fn func(*tx) error) err
 		default:
 			return fmt.Errorf("%s: %w", what, errClosed)
 		}
-	case <-ctx.Done():
-		if err := w.giveUp(o, ctx.Err()); err != nil {
+	case <-timeout.C:
+		if err := w.giveUp(o, context.DeadlineExceeded); err != nil {
 			return fmt.Errorf("%s: %w", what, err)
 		}
 		return nil
@@ -129,21 +131,34 @@ func (w *writer) run() {
 	}
 }
 
-// gather takes what waits beside the first write.
+// gather takes what waits beside the first write. While it gets more it lets
+// the other goroutines run before it looks again: under load many are about
+// to write and share the commit, and when nobody is it costs no time.
 func (w *writer) gather(first *op) []*op {
 	var batch []*op
-	for o := first; ; {
+	for o := first; o != nil && len(batch) < maxBatch; o = w.another() {
 		if o.taken.CompareAndSwap(false, true) {
 			batch = append(batch, o)
 		}
-		if len(batch) == maxBatch {
-			return batch
-		}
+	}
+	return batch
+}
+
+// another is the next write, nil if nobody has one.
+func (w *writer) another() *op {
+	for range maxYields {
 		select {
-		case o = <-w.ops:
+		case o := <-w.ops:
+			return o
 		default:
-			return batch
+			runtime.Gosched()
 		}
+	}
+	select {
+	case o := <-w.ops:
+		return o
+	default:
+		return nil
 	}
 }
 

@@ -21,21 +21,25 @@ import (
 	"ingestd/internal/watcher"
 )
 
+const hashBuffer = 64 << 10 // bytes read at once
+
 var errChanged = errors.New("file changed while it was read")
 
 // admit decides about a complete file: probe, pair, map, hash, in this order,
 // so that the dearest step comes last and only once.
-func (f *feed) admit(ctx context.Context, r ledger.Recording, file *os.File, entry watcher.Entry) (ledger.Decision, error) {
-	info, err := media.Probe(file, entry.Identity.Size)
+func (f *feed) admit(ctx context.Context, r ledger.Recording, file *os.File, entry watcher.Entry, p probe) (ledger.Decision, error) {
+	if !p.done {
+		p.info, p.err = media.Probe(file, entry.Identity.Size)
+	}
 	var bad *media.Error
-	chats := media.IsArchive(info.Container) && f.takesArchives()
-	if errors.As(err, &bad) && !chats {
+	chats := media.IsArchive(p.info.Container) && f.takesArchives()
+	if errors.As(p.err, &bad) && !chats {
 		return quarantine(bad.Code, bad.Text), nil
 	}
-	if err != nil && bad == nil {
-		return ledger.Decision{}, fmt.Errorf("probe: %w", err)
+	if p.err != nil && bad == nil {
+		return ledger.Decision{}, fmt.Errorf("probe: %w", p.err)
 	}
-	env := mapping.Env{Docs: map[string]map[string]any{}, File: fileFacts(r.Path, entry), Audio: audioFacts(info)}
+	env := mapping.Env{Docs: map[string]map[string]any{}, File: fileFacts(r.Path, entry), Audio: audioFacts(p.info)}
 	d, err := f.pairAndMap(ctx, r, &env, file, entry)
 	d.Audio = &env.Audio
 	return d, err
@@ -73,7 +77,9 @@ func (f *feed) decide(ctx context.Context, r ledger.Recording, env *mapping.Env,
 		return ledger.Decision{State: ledger.Skipped, Reason: "not_accepted",
 			ReasonText: "the source's accept rule said no"}, nil
 	}
-	sum, err := hashFile(ctx, file, entry)
+	buffer := <-f.reading
+	sum, err := hashFile(ctx, file, entry, buffer)
+	f.reading <- buffer
 	if err != nil {
 		return ledger.Decision{}, err
 	}
@@ -180,9 +186,9 @@ func fieldProblem(err error) (ledger.Decision, error) {
 
 // hashFile hashes the whole file from its start and looks again at the
 // descriptor: a file that changed meanwhile goes back to settling.
-func hashFile(ctx context.Context, file *os.File, entry watcher.Entry) (sum [sha256.Size]byte, err error) {
+func hashFile(ctx context.Context, file *os.File, entry watcher.Entry, buffer []byte) (sum [sha256.Size]byte, err error) {
 	h := sha256.New()
-	n, err := io.Copy(h, &ctxReader{ctx: ctx, r: io.NewSectionReader(file, 0, entry.Identity.Size+1)})
+	n, err := io.CopyBuffer(h, &ctxReader{ctx: ctx, r: io.NewSectionReader(file, 0, entry.Identity.Size+1)}, buffer)
 	if err != nil {
 		return sum, fmt.Errorf("read: %w", pathless(err))
 	}

@@ -19,17 +19,11 @@ import (
 // attempt makes one try to send one delivery and records what came of it.
 // When soft ends before its first step was recorded, it never begins; later
 // only ctx ends it.
-func (pl *pool) attempt(soft, ctx context.Context, claimed ledger.Delivery) {
-	log := pl.p.log.With("delivery", claimed.ID, "recording", claimed.RecordingID, "destination", pl.dest.Name)
-	d, rec, err := pl.p.ledger.Job(ctx, claimed.ID)
-	if err != nil {
-		log.Error("load delivery", "error", err)
-		sleepUntil(ctx, nil, pl.p.now(), pl.p.now().Add(recheck)) // it stays due
-		return
-	}
-	if d.Ver != claimed.Ver {
-		return // settled or changed since it was claimed
-	}
+//
+// What was claimed may be old by now. The first step is recorded only if the
+// delivery is still as it was claimed, and comes before the first request.
+func (pl *pool) attempt(soft, ctx context.Context, job ledger.Job) {
+	d, rec := job.Delivery, job.Recording
 	if !ledger.SameIdentity(d, rec) {
 		pl.holdDamaged(ctx, d)
 		return
@@ -192,7 +186,7 @@ func (pl *pool) record(ctx context.Context, j *journal, steps ...ledger.Step) er
 
 func (p *Pipeline) wakeSources(names []string) {
 	for _, n := range names {
-		p.feeds[n].wake()
+		p.feeds[n].wakeSoon()
 	}
 }
 
@@ -213,6 +207,8 @@ func (pl *pool) fail(ctx context.Context, j *journal, d ledger.Delivery, e *send
 	switch {
 	case errors.Is(err, ledger.ErrFenced):
 		return
+	case errors.Is(err, ledger.ErrStale) && !j.begun():
+		return // it was taken away between its claim and its first step
 	case err != nil:
 		log.Error("record the failed attempt", "error", err)
 		return

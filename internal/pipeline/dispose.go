@@ -23,6 +23,9 @@ const moveRetry = time.Minute
 // told from a vanished file. A move that fails is tried again and never a
 // reason to send again.
 func (f *feed) dispose(ctx context.Context) (int, error) {
+	if f.src.After == AfterKeep {
+		return f.p.ledger.Keep(ctx, f.src.Name, f.p.now(), dueBatch, "kept where it is")
+	}
 	rows, err := f.p.ledger.Disposable(ctx, f.src.Name, f.p.now(), dueBatch)
 	if err != nil {
 		return 0, err
@@ -31,9 +34,6 @@ func (f *feed) dispose(ctx context.Context) (int, error) {
 }
 
 func (f *feed) disposeOne(ctx context.Context, r ledger.Recording) error {
-	if f.src.After == AfterKeep {
-		return f.p.ledger.Done(ctx, r.ID, r.Ver, "", "kept where it is")
-	}
 	root := f.watch.Root()
 	if root == nil {
 		return f.deferDisposal(ctx, r, "source_unavailable", errors.New("the drop directory is not there"))
@@ -179,7 +179,7 @@ func (f *feed) stillSent(ctx context.Context, root *watcher.Root, r ledger.Recor
 	case entry.Identity.CtimeNS == r.Look.Identity.CtimeNS:
 		return nil
 	}
-	sum, err := hashFile(ctx, file, entry)
+	sum, err := hashFile(ctx, file, entry, make([]byte, hashBuffer))
 	if errors.Is(err, errChanged) || err == nil && hex.EncodeToString(sum[:]) != r.SHA256 {
 		return watcher.ErrReplaced
 	}

@@ -59,11 +59,9 @@ func (f *feed) document(ctx context.Context, d ledger.Document) error {
 // document that cannot be read is remembered with its reason under the key it
 // would have had, so that its recording says why.
 func (f *feed) index(ctx context.Context, d ledger.Document, file *os.File, entry watcher.Entry) error {
-	ix, err := f.p.ledger.IndexDocument(ctx, d.ID, d.Ver)
-	if err != nil {
-		return err
-	}
+	ix := f.p.ledger.IndexDocument(d.ID, d.Ver)
 	sum := sha256.New()
+	var err error
 	for _, s := range f.src.Sidecars {
 		if !s.Matches(d.Path) {
 			continue

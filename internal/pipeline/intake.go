@@ -15,10 +15,13 @@ import (
 )
 
 const (
-	dueBatch = 128             // rows taken from the ledger at once
-	atOnce   = 16              // documents or recordings worked on side by side
-	recheck  = 5 * time.Second // pause after an error of ours that waiting may cure
-	idleBeat = time.Minute     // an idle loop shows that it lives at least this often
+	dueBatch  = 128                    // rows taken from the ledger at once
+	docsAhead = 4                      // documents taken for each recording: one that comes before its document is looked at twice
+	atOnce    = 64                     // documents or recordings worked on side by side; most of them wait for the same commit
+	hashing   = 8                      // recordings read at the same time
+	recheck   = 5 * time.Second        // pause after an error of ours that waiting may cure
+	idleBeat  = time.Minute            // an idle loop shows that it lives at least this often
+	gathering = 100 * time.Millisecond // accepted deliveries are looked after together
 )
 
 // feed is the intake of one source. The watcher calls its Look; everything
@@ -29,12 +32,17 @@ type feed struct {
 	watch   *watcher.Watcher
 	woken   signal
 	scanned chan struct{} // closed after the first full scan
+	reading chan []byte   // a buffer for each of those who read a whole recording
 	first   atomic.Int64  // when that was, unix nanoseconds; 0: not yet
+	soon    atomic.Bool   // see wakeSoon
 	resumed bool          // moves that the last stop interrupted are finished
 }
 
 func newFeed(p *Pipeline, s Source) *feed {
-	f := &feed{p: p, src: s, woken: newSignal(), scanned: make(chan struct{})}
+	f := &feed{p: p, src: s, woken: newSignal(), scanned: make(chan struct{}), reading: make(chan []byte, hashing)}
+	for range hashing {
+		f.reading <- make([]byte, hashBuffer)
+	}
 	f.watch = watcher.New(watcher.Options{
 		Path: s.Path, ScanEvery: s.ScanEvery, Now: p.now,
 		Log: p.log.With("source", s.Name), Poll: p.opt.Poll,
@@ -43,6 +51,17 @@ func newFeed(p *Pipeline, s Source) *feed {
 }
 
 func (f *feed) wake() { f.woken.set() }
+
+// wakeSoon wakes after a moment, once for all that ask for it until then: a
+// round of the loop costs more than what follows from one accepted delivery.
+func (f *feed) wakeSoon() {
+	if f.soon.CompareAndSwap(false, true) {
+		time.AfterFunc(gathering, func() {
+			f.soon.Store(false)
+			f.wake()
+		})
+	}
+}
 
 func (f *feed) run(ctx, hard context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
@@ -143,7 +162,7 @@ func (f *feed) work(ctx, hard context.Context, now time.Time) (bool, error) {
 		}
 		f.resumed = true
 	}
-	docs, err := f.p.ledger.DueDocuments(ctx, f.src.Name, now, dueBatch)
+	docs, err := f.p.ledger.DueDocuments(ctx, f.src.Name, now, docsAhead*dueBatch)
 	if err != nil {
 		return false, err
 	}

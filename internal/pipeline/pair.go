@@ -84,20 +84,15 @@ func (f *feed) present(ctx context.Context, s sidecar.Config, rows []ledger.Docu
 	}
 	var there []ledger.DocumentRow
 	for _, row := range rows {
-		known, err := f.p.ledger.DocumentsAt(ctx, f.src.Name, []string{row.Path})
-		if err != nil {
-			return nil, err
-		}
-		doc := known[row.Path]
 		entry, err := root.Stat(row.Path)
 		switch {
 		case errors.Is(err, fs.ErrNotExist) && root.Check() == nil:
-			if err := f.p.ledger.DocumentGone(ctx, doc.ID, doc.Ver); err != nil {
+			if err := f.p.ledger.DocumentGone(ctx, row.DocumentID, row.DocumentVer); err != nil {
 				return nil, err
 			}
 		case err != nil:
 			return nil, fmt.Errorf("look at a document: %w", pathless(err))
-		case sameFile(doc.Look.Identity, entry.Identity):
+		case sameFile(row.Identity, entry.Identity):
 			there = append(there, row)
 		}
 	}

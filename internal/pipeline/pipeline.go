@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -325,6 +326,13 @@ func (f *inFlight) add(id int64) bool {
 	}
 	f.ids[id] = struct{}{}
 	return true
+}
+
+// copy is the set as it is now.
+func (f *inFlight) copy() map[int64]struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return maps.Clone(f.ids)
 }
 
 func (f *inFlight) remove(id int64) {

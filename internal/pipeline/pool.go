@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -95,7 +96,7 @@ func (pl *pool) idle(ctx context.Context) {
 // start gives one delivery to a worker as soon as one is free. It is false
 // when the rest of the batch should be looked at anew: the lane was paused,
 // the ledger is in trouble, or the pool stops.
-func (pl *pool) start(ctx, hard context.Context, workers *errgroup.Group, d ledger.Delivery) bool {
+func (pl *pool) start(ctx, hard context.Context, workers *errgroup.Group, d ledger.Job) bool {
 	if d.Crashes > 0 {
 		pl.idle(ctx)
 	}
@@ -119,7 +120,7 @@ func (pl *pool) start(ctx, hard context.Context, workers *errgroup.Group, d ledg
 			pl.wake()
 		}()
 		if d.State == ledger.InDoubt {
-			pl.settleDoubt(hard, d)
+			pl.settleDoubt(hard, d.Delivery)
 		} else {
 			pl.attempt(ctx, hard, d)
 		}
@@ -131,25 +132,35 @@ func (pl *pool) start(ctx, hard context.Context, workers *errgroup.Group, d ledg
 
 // due takes the next deliveries: doubts first, then the sources in turn, one
 // delivery of each at a time. Rows that workers hold are left out.
-func (pl *pool) due(ctx context.Context, now time.Time) ([]ledger.Delivery, error) {
-	held := pl.flight.size()
-	var batch []ledger.Delivery
+func (pl *pool) due(ctx context.Context, now time.Time) ([]ledger.Job, error) {
+	// As it was before the rows are read: of what ends meanwhile, the row that
+	// is read may be an old one. Nothing begins meanwhile.
+	flight := pl.flight.copy()
+	held := len(flight)
+	var batch []ledger.Job
 	doubts, err := pl.p.ledger.DueDoubts(ctx, pl.dest.Name, now, pl.dest.Workers+held)
 	if err != nil {
 		return nil, err
 	}
-	batch = pl.appendFree(batch, doubts)
+	for _, d := range doubts {
+		if _, taken := flight[d.ID]; !taken {
+			batch = append(batch, ledger.Job{Delivery: d})
+		}
+	}
 
 	each := max(2*pl.dest.Workers/max(len(pl.sources), 1), 1)
-	queues := make([][]ledger.Delivery, len(pl.sources))
+	queues := make([][]ledger.Job, len(pl.sources))
 	longest := 0
 	for i := range pl.sources {
 		source := pl.sources[(pl.turn+i)%len(pl.sources)]
-		rows, err := pl.p.ledger.DueDeliveries(ctx, pl.dest.Name, source, now, each+held)
+		rows, err := pl.p.ledger.DueJobs(ctx, pl.dest.Name, source, now, each+held)
 		if err != nil {
 			return nil, err
 		}
-		queues[i] = pl.appendFree(nil, rows)
+		queues[i] = slices.DeleteFunc(rows, func(j ledger.Job) bool {
+			_, taken := flight[j.ID]
+			return taken
+		})
 		longest = max(longest, len(queues[i]))
 	}
 	pl.turn++
@@ -161,17 +172,6 @@ func (pl *pool) due(ctx context.Context, now time.Time) ([]ledger.Delivery, erro
 		}
 	}
 	return batch, nil
-}
-
-func (pl *pool) appendFree(batch, rows []ledger.Delivery) []ledger.Delivery {
-	pl.flight.mu.Lock()
-	defer pl.flight.mu.Unlock()
-	for _, d := range rows {
-		if _, taken := pl.flight.ids[d.ID]; !taken {
-			batch = append(batch, d)
-		}
-	}
-	return batch
 }
 
 // pauseFor holds the whole lane after a refusal that concerns every request

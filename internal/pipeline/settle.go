@@ -30,11 +30,13 @@ func (f *feed) recording(ctx context.Context, r ledger.Recording) error {
 	now := f.p.now()
 	ev := watcher.Evidence{Hint: f.hint(ctx, root, r.Path)}
 	verdict := f.rule().Judge(watcherLook(r.Look), entry.Identity, ev, now)
+	probed := probe{}
 	if verdict.Complete || f.p.opt.DryRun {
 		// Quiet so far: now the dearer questions.
 		ev.Busy, _ = watcher.BusyWriter(file)
-		info, _ := media.Probe(file, entry.Identity.Size) // admit judges the error
-		ev.Short = info.Missing > 0
+		probed.info, probed.err = media.Probe(file, entry.Identity.Size) // admit judges the error
+		probed.done = true
+		ev.Short = probed.info.Missing > 0
 		if ev.Busy || ev.Short {
 			verdict = f.rule().Judge(watcherLook(r.Look), entry.Identity, ev, now)
 		}
@@ -64,7 +66,7 @@ func (f *feed) recording(ctx context.Context, r ledger.Recording) error {
 		}})
 	}
 	look := ledgerLook(verdict.Next)
-	d, err := f.admit(ctx, r, file, entry)
+	d, err := f.admit(ctx, r, file, entry, probed)
 	if errors.Is(err, errChanged) {
 		next, due := f.relook(r.Look, entry.Identity, now)
 		return f.p.ledger.RelookRecordings(ctx, []ledger.Relook{{ID: r.ID, Ver: r.Ver, Look: next, Due: due, Why: "changed"}})
@@ -78,6 +80,13 @@ func (f *feed) recording(ctx context.Context, r ledger.Recording) error {
 	}
 	f.announce(r, d)
 	return nil
+}
+
+// probe is what the audio's headers said, if they were read.
+type probe struct {
+	done bool
+	info media.Info
+	err  error
 }
 
 // settlingText says why a file still settles.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"strconv"
 	"time"
@@ -239,7 +240,11 @@ func (x *exchange) delay() {
 func (x *exchange) drop() {
 	conn, _, err := http.NewResponseController(x.w).Hijack()
 	if err == nil {
-		if tcp, ok := conn.(interface{ SetLinger(sec int) error }); ok && x.fault.Reset {
+		below := conn
+		if secure, ok := conn.(interface{ NetConn() net.Conn }); ok {
+			below = secure.NetConn()
+		}
+		if tcp, ok := below.(interface{ SetLinger(sec int) error }); ok && x.fault.Reset {
 			tcp.SetLinger(0)
 		}
 		conn.Close()

@@ -63,7 +63,6 @@ func NewClient(o Options) *Client {
 	api, media := newTransport(o), newTransport(o)
 	// So that a 401 or 413 comes before the recording is sent in vain.
 	media.ExpectContinueTimeout = continueTimeout
-	media.WriteBufferSize = 64 << 10
 	return &Client{api: plainClient(api), media: plainClient(media), allowHTTP: o.AllowHTTP}
 }
 
@@ -107,11 +106,15 @@ func plainClient(t *http.Transport) *http.Client {
 type noReplay struct{ *http.Transport }
 
 func (t noReplay) RoundTrip(r *http.Request) (*http.Response, error) {
-	r = r.Clone(r.Context())
-	r.GetBody = nil
-	r.Header.Del("Idempotency-Key")
-	r.Header.Del("X-Idempotency-Key")
-	return t.Transport.RoundTrip(r)
+	bare := *r
+	bare.GetBody = nil
+	for _, key := range []string{"Idempotency-Key", "X-Idempotency-Key"} {
+		if _, ok := bare.Header[key]; ok {
+			bare.Header = bare.Header.Clone()
+			bare.Header.Del(key)
+		}
+	}
+	return t.Transport.RoundTrip(&bare)
 }
 
 // CloseIdle closes connections that nobody uses.
