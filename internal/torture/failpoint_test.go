@@ -124,7 +124,7 @@ func strikePoint(t *testing.T, sum *tally, p play, spec string, seed uint64) {
 	if life.code != 0 {
 		out.refusals = 1
 	}
-	report("under the fault", life, unexpected(action, life)...)
+	report("under the fault", life, unexpected(point, action, life)...)
 	report("after the fault", life, s.checkCrashed(t.Context(), s.snapshot(t), exempt{}).violations...)
 	if life.code == 0 && !s.moveDeferred(t) { // it claims that it got over it
 		report("after exit 0", life, s.checkEnd(t.Context(), exempt{}).violations...)
@@ -162,8 +162,12 @@ func (s *site) moveDeferred(t *testing.T) bool {
 // unexpected says how a run ended that its failpoint does not explain. A kill
 // must look like one; only a panic may say so; an error or a pause never ends
 // the program by a signal.
-func unexpected(action string, life outcome) (problems []string) {
+func unexpected(point, action string, life outcome) (problems []string) {
 	action, _, _ = strings.Cut(action, "@")
+	state, when, _ := strings.Cut(point, ".")
+	if commit := when == "before" || when == "after"; commit && transition(state) && action == "error" && life.code == 0 {
+		problems = append(problems, "a commit failed and it went on (I2)")
+	}
 	if life.code == -1 && action != "kill" {
 		problems = append(problems, "it died of a signal")
 	}
@@ -176,6 +180,12 @@ func unexpected(action string, life outcome) (problems []string) {
 		problems = append(problems, fmt.Sprintf("a pause made it end with %d", life.code))
 	}
 	return problems
+}
+
+// transition tells whether a point is around a commit of the ledger.
+func transition(state string) bool {
+	return slices.Contains(ledger.States(), ledger.State(state)) || slices.Contains(ledger.RecordingStates(), ledger.RecordingState(state)) ||
+		slices.Contains(ledger.DocumentStates(), ledger.DocumentState(state)) || state == "disposing"
 }
 
 var actions = []string{"panic", "error", "sleep:300ms", "kill"}
@@ -221,9 +231,23 @@ func runPoints(t *testing.T, orders []pointOrder, seed uint64, atOnce int) {
 	}
 }
 
-// TestFailpoints makes every point fail in every way.
+// TestFailpoints makes every point fail in every way, or only those that
+// INGESTD_POINTS names, as in "clean:rename.before=kill,doubt:accepted.after=error@2".
 func TestFailpoints(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
+	if list := os.Getenv("INGESTD_POINTS"); list != "" {
+		var orders []pointOrder
+		for _, one := range strings.Split(list, ",") {
+			name, spec, _ := strings.Cut(one, ":")
+			i := slices.IndexFunc(plays(), func(p play) bool { return p.name == name })
+			if i < 0 {
+				t.Fatalf("there is no play %q", name)
+			}
+			orders = append(orders, pointOrder{plays()[i], spec})
+		}
+		runPoints(t, orders, seed, 4)
+		return
+	}
 	orders, points := matrix(t, rand.New(rand.NewPCG(seed, 0)))
 	t.Logf("%d points, %d rows", len(points), len(orders))
 	runPoints(t, orders, seed, 12)

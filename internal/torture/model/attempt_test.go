@@ -218,7 +218,8 @@ func (t *try) read(body *senders.Gate) (string, error) {
 	h, buf, n := sha256.New(), make([]byte, 512), int64(0)
 	for first := true; ; first = false {
 		k, err := body.Read(buf)
-		if body.Passed() && t.tail == nil && k > 0 {
+		// The vendor counts for itself: from here on it could hold the whole.
+		if t.tail == nil && k > 0 && n+int64(k) > max(t.a.File.Bytes-senders.TailBytes, 0) {
 			row := t.r.row(t.v.shape.name, t.key)
 			if gone := t.effect(func() { t.tail = t.v.release(t.key, t.id, row) }); gone != nil {
 				return "", gone

@@ -86,6 +86,7 @@ func play(t *testing.T, rt *rapid.T, empty string, total *tally) {
 			"kill":  m.kill,
 			"stop":  m.stop,
 			"order": m.order,
+			"away":  m.unmount,
 		})
 		m.finish(rt)
 	})
@@ -112,7 +113,7 @@ func drawSetup(rt *rapid.T) setup {
 func newWorld(t *testing.T, s setup, empty string) *world {
 	w := &world{
 		t: t, dir: t.TempDir(), set: s, began: time.Now(), vendors: map[string]*vendor{},
-		parts: map[string]*part{}, whole: map[string]bool{}, files: map[string]*file{},
+		parts: map[string]*part{}, whole: map[string]bool{}, files: map[string]*file{}, calls: map[string]bool{},
 		look: look{state: map[int64]string{}, keys: map[int64]string{}},
 	}
 	w.state = filepath.Join(w.dir, "state-0")
