@@ -194,6 +194,9 @@ func (t *try) media(ids map[string]string) (senders.Receipt, error) {
 	if err := t.arrives("media", ledger.Sending); err != nil {
 		return none, err
 	}
+	if known := t.r.id(t.v.shape.name, t.key); t.v.shape.traits.TwoStep && known != t.id {
+		t.v.w.violate("I1: %s: media of %.6s is on the wire under the id %q, the ledger knows %q", t.v.shape.name, t.key, t.id, known)
+	}
 	switch t.s.fault {
 	case media429:
 		return none, &senders.Error{Class: senders.RateLimited, Code: "rate_limited", Text: "told by the script", HTTPStatus: 429, RetryAfter: t.s.delay}

@@ -100,3 +100,24 @@ func TestDuplicateOfHeld(t *testing.T) {
 		}
 	})
 }
+
+// The drop directory is away while a recording settles, and while it is being
+// tried again: nobody may believe that it is gone (cell 83).
+func TestSourceAway(t *testing.T) {
+	for _, wait := range []time.Duration{time.Second, scanEvery + time.Second, 2 * scanEvery} {
+		history(t, setup{Sources: []string{"one"}, Shapes: named("mute"), Workers: 1, After: "move", OnMissing: "hold"}, func(w *world) {
+			f := wav("a", "c1", 0)
+			fails := make([]script, 12)
+			for i := range fails {
+				fails[i] = script{fault: media500}
+			}
+			w.plays("mute", f, fails...)
+			w.drop(f, false)
+			w.wait(wait)
+			for range 4 { // until a scan has seen it the whole time through
+				w.unmount("one", 8*time.Second)
+				w.wait(scanEvery)
+			}
+		})
+	}
+}

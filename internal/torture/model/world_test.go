@@ -241,7 +241,7 @@ func (w *world) unmount(source string, d time.Duration) {
 	w.reap()
 	if w.run != nil {
 		gone := w.ids(`SELECT e.id FROM events AS e JOIN recordings AS r ON r.id = e.recording_id WHERE e.id > ? AND r.source = ?
-			AND e.delivery_id IS NULL AND to_state = 'vanished' AND e.reason = 'vanished'`, w.look.last, source)
+			AND e.delivery_id IS NULL AND to_state = 'vanished'`, w.look.last, source)
 		if len(gone) > 0 {
 			w.violate("P1: events %v say that recordings of %s vanished while the directory was away", gone, source)
 		}

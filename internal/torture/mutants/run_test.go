@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,6 +35,9 @@ type result struct {
 // INGESTD_MUTANT names one to look at.
 func TestMutants(t *testing.T) {
 	all := table()
+	if os.Getenv("INGESTD_MUTANT") == "" {
+		control(t)
+	}
 	if only := os.Getenv("INGESTD_MUTANT"); only != "" {
 		all = slices.DeleteFunc(all, func(m mutant) bool { return !slices.Contains(strings.Split(only, ","), m.name) })
 	}
@@ -63,6 +67,19 @@ func TestMutants(t *testing.T) {
 	t.Log(report.String())
 }
 
+// control demands that every hunt is green without a defect: one that is red
+// anyhow would catch everything.
+func control(t *testing.T) {
+	for _, name := range slices.Sorted(maps.Keys(hunts())) {
+		began := time.Now()
+		by, says, err := hunts()[name].look(t.Context(), "")
+		if by != "" || err != nil {
+			t.Fatalf("%q is red without a mutant: %s: %s, %v", name, by, says, err)
+		}
+		fmt.Printf("%q is green without a mutant after %.0f s\n", name, time.Since(began).Seconds())
+	}
+}
+
 func (r result) String() string {
 	if r.err != nil {
 		return fmt.Sprintf("%s: %v", r.mutant.name, r.err)
@@ -80,7 +97,7 @@ func (m mutant) hunt(t *testing.T) result {
 	}
 	began := time.Now()
 	for _, name := range m.caught {
-		r.by, r.says, r.err = hunts()[name].run1(t.Context(), overlay)
+		r.by, r.says, r.err = hunts()[name].look(t.Context(), overlay)
 		r.took = time.Since(began)
 		if r.by != "" || r.err != nil {
 			return r
@@ -114,34 +131,39 @@ func (m mutant) overlay(dir string) (string, error) {
 var (
 	red       = regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)`)
 	complaint = regexp.MustCompile(`(?m)^\s+\w+_test\.go:\d+: (.*)`)
-	goFile    = regexp.MustCompile(`(?m)\[(build failed|setup failed)\]`)
+	violation = regexp.MustCompile(`(?m) VIOLATION (.*)`)
+	unbuilt   = regexp.MustCompile(`\[(build|setup) failed\]`)
 )
 
-// run1 runs the hunt with the overlay, also for the daemons that its tests
+// look runs the hunt with the overlay, also for the daemons that its tests
 // build. It returns the innermost test that turned red, if any.
-func (h hunt) run1(ctx context.Context, overlay string) (by, says string, err error) {
+func (h hunt) look(ctx context.Context, overlay string) (by, says string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	args := append([]string{"test", "-tags", "sqlite_omit_load_extension torture", "-count=1", "-timeout", limit.String(), "-run", h.run, h.pkg}, h.arg...)
 	c := exec.CommandContext(ctx, "go", args...)
 	c.Dir = top
-	c.Env = append(os.Environ(), "GOFLAGS=-overlay="+overlay)
-	c.Env = append(c.Env, h.env...)
+	c.Env = append(os.Environ(), h.env...)
+	if overlay != "" {
+		c.Env = append(c.Env, "GOFLAGS=-overlay="+overlay)
+	}
 	c.WaitDelay = time.Second
 	raw, runErr := c.CombinedOutput()
 	out := string(raw)
 	switch {
 	case runErr == nil && !strings.Contains(out, "no tests to run"):
 		return "", "", nil
-	case goFile.MatchString(out) || strings.Contains(out, "build the daemon") || strings.Contains(out, "no tests to run"):
+	case unbuilt.MatchString(out) || strings.Contains(out, "build the daemon") || strings.Contains(out, "no tests to run"):
 		return "", "", fmt.Errorf("the hunt did not begin: %v\n%s", runErr, out)
 	}
 	for _, m := range red.FindAllStringSubmatch(out, -1) {
-		if len(m[1]) > len(by) {
+		if by == "" || strings.Count(m[1], "/") > strings.Count(by, "/") {
 			by = m[1]
 		}
 	}
-	if m := complaint.FindStringSubmatch(out); m != nil {
+	if m := violation.FindStringSubmatch(out); m != nil {
+		says = m[1]
+	} else if m := complaint.FindStringSubmatch(out); m != nil {
 		says = m[1]
 	}
 	if by == "" {
