@@ -101,22 +101,22 @@ func TestDuplicateOfHeld(t *testing.T) {
 	})
 }
 
-// The drop directory is away while a recording settles, and while it is being
-// tried again: nobody may believe that it is gone (cell 83).
+// The drop directory is away when a recording is due to be looked at, and when
+// it is due to be sent again: nobody may believe that it is gone (cell 83).
+// The root is looked at every whole second, so both fall between two looks.
 func TestSourceAway(t *testing.T) {
-	for _, wait := range []time.Duration{time.Second, scanEvery + time.Second, 2 * scanEvery} {
-		history(t, setup{Sources: []string{"one"}, Shapes: named("mute"), Workers: 1, After: "move", OnMissing: "hold"}, func(w *world) {
+	for at, kind := range map[time.Duration]sidecarKind{4500 * time.Millisecond: lateSidecar, 6100 * time.Millisecond: withSidecar} {
+		odd := setup{Sources: []string{"one"}, Shapes: named("mute"), Workers: 1, After: "move", OnMissing: "send", Jitter: 0.3, Quiet: 4700 * time.Millisecond}
+		history(t, odd, func(w *world) {
 			f := wav("a", "c1", 0)
-			fails := make([]script, 12)
-			for i := range fails {
-				fails[i] = script{fault: media500}
-			}
-			w.plays("mute", f, fails...)
+			f.sidecar = kind
+			w.plays("mute", f, script{fault: media500})
 			w.drop(f, false)
-			w.wait(wait)
-			for range 4 { // until a scan has seen it the whole time through
-				w.unmount("one", 8*time.Second)
-				w.wait(scanEvery)
+			w.wait(at)
+			w.unmount("one", 700*time.Millisecond)
+			w.wait(sidecarWait + time.Minute)
+			if kind == withSidecar && !w.vendors["mute"].has(f.sum) {
+				w.violate("P1: it was never sent")
 			}
 		})
 	}

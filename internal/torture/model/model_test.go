@@ -103,6 +103,7 @@ func drawSetup(rt *rapid.T) setup {
 		After:     rapid.SampledFrom([]string{"keep", "move", "delete"}).Draw(rt, "after"),
 		OnMissing: rapid.SampledFrom([]string{"hold", "send", "quarantine"}).Draw(rt, "on_missing"),
 		Jitter:    rapid.SampledFrom([]float64{0, 0.5, 0.99}).Draw(rt, "jitter"),
+		Quiet:     rapid.SampledFrom([]time.Duration{quiet, 4700 * time.Millisecond}).Draw(rt, "quiet"),
 	}
 	for _, i := range rapid.SliceOfNDistinct(rapid.IntRange(0, len(all)-1), 1, 3, rapid.ID).Draw(rt, "shapes") {
 		s.Shapes = append(s.Shapes, all[i])

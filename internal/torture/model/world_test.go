@@ -50,6 +50,7 @@ type setup struct {
 	After     string
 	OnMissing string
 	Jitter    float64
+	Quiet     time.Duration // that a file must be still; 0 is quiet
 }
 
 // file is a recording in a drop directory.
