@@ -75,7 +75,7 @@ func table() []mutant {
 		{"T_settle ignored", "a vendor that is still working on a recording gets it again", doubt,
 			[]edit{{"if now.Before(settled) {", "if now.Before(d.DoubtSince) {"}}, []string{"model"}},
 		{"absent at once", "one empty listing is believed, and the recording is sent again", doubt,
-			[]edit{{"if absent && d.Reason == reasonAbsent {", "if absent {"}}, []string{"model"}},
+			[]edit{{"case v.Outcome == senders.Absent && d.Reason == reasonAbsent:", "case v.Outcome == senders.Absent && d.ID != 0:"}}, []string{"model"}},
 		{"id not stored", "after a crash a second conversation is opened for the same call", journal,
 			[]edit{{"return j.move(ledger.Step{To: ledger.Declared, IDs: ids})", "return j.move(ledger.Step{To: ledger.Declared})"}}, []string{"model"}},
 		{"id not stored with the media", "what is known of an upload is only in memory while it runs", journal,
