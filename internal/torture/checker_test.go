@@ -258,7 +258,7 @@ func (s *site) checkRecording(v *verdict, r *recording, rows []ledger.Shown, con
 // acts or for ever.
 func final(state string) bool {
 	switch state {
-	case string(ledger.Held), string(ledger.Rejected), string(ledger.Cancelled), "quarantined", "vanished", "skipped":
+	case string(ledger.Held), string(ledger.Rejected), string(ledger.Cancelled), "quarantined", "vanished", "skipped", "waiting":
 		return true
 	}
 	return false

@@ -35,10 +35,12 @@ var failing = sync.OnceValues(func() (string, error) {
 type play struct {
 	name  string
 	begin func(t *testing.T, s *site)
+	mixed bool // not every recording is to be published
 }
 
-// plays reach the points between them. The recordings of each must all be
-// published once in the end, whatever failed.
+// plays reach the points between them. Whatever fails, each must end as it
+// ends without a failure: with every recording published once, unless it is
+// mixed.
 func plays() []play {
 	before := func(spec string) func(*testing.T, *site) {
 		return func(t *testing.T, s *site) {
@@ -48,17 +50,79 @@ func plays() []play {
 		}
 	}
 	return []play{
-		{"clean", func(*testing.T, *site) {}},
-		{"doubt", func(t *testing.T, s *site) {
+		{name: "clean", begin: func(*testing.T, *site) {}},
+		{name: "doubt", begin: func(t *testing.T, s *site) {
 			must(t, s.vendor.SetFaults(
 				sandbox.Fault{Kind: sandbox.Status, Route: sandbox.RouteSession, Status: 503, First: 1},
 				sandbox.Fault{Kind: sandbox.DropMid, Route: sandbox.RouteMedia, AfterBytes: 300, First: 1},
 				sandbox.Fault{Kind: sandbox.DropStored, Route: sandbox.RouteMedia, First: 1},
 				sandbox.Fault{Kind: sandbox.DropLost, Route: sandbox.RouteMedia, First: 1}))
 		}},
-		{"crash", before("committing.after=kill@2")},
-		{"interrupted move", before("rename.after=kill@2")},
+		{name: "crash", begin: before("committing.after=kill@2")},
+		{name: "interrupted move", begin: before("rename.after=kill@2")},
+		{name: "refusals", begin: refusals, mixed: true},
+		{name: "orders", begin: orders, mixed: true},
 	}
+}
+
+// refusals brings every way in which a recording is not published.
+func refusals(t *testing.T, s *site) {
+	rnd := rand.New(rand.NewPCG(6, 6))
+	for range 3 {
+		must(t, s.drop(rnd))
+	}
+	write := func(name, text string) { must(t, os.WriteFile(s.path("drop", name), []byte(text), 0o600)) }
+	must(t, s.vendor.SetFaults(
+		sandbox.Fault{Kind: sandbox.Early, Route: sandbox.RouteMedia, Status: 413, CorrelationID: s.all[1].correlation},
+		sandbox.Fault{Kind: sandbox.Early, Route: sandbox.RouteMedia, Status: 302, CorrelationID: s.all[2].correlation}))
+	write("call0003.json", "{") // bad
+	write("call0004.json", `{"call_id": "call0004", "started_at": "2026-11-02T14:05:06Z", "direction": "outbound"}`)
+	must(t, os.Remove(s.path("drop", "call0005.json")))
+	raw, err := os.ReadFile(s.path("ingestd.toml"))
+	must(t, err)
+	text := strings.Replace(string(raw), "settle = \"20ms\"\n", "settle = \"20ms\"\nwait_for_sidecar = \"1s\"\naccept = \"sidecar.direction != 'outbound'\"\n", 1)
+	must(t, os.WriteFile(s.path("ingestd.toml"), []byte(text), 0o600))
+}
+
+// orders lets a person try again what the refusals left, after two of the
+// files were taken away.
+func orders(t *testing.T, s *site) {
+	refusals(t, s)
+	if life := s.once(t); life.code != 3 {
+		t.Fatalf("refusals: exit %d\n%s", life.code, life.output)
+	}
+	must(t, s.vendor.SetFaults())
+	// The same call comes again under another name.
+	for _, ext := range []string{".json", ".wav"} {
+		must(t, copyFile(s.path("archive", "call0000"+ext), s.path("drop", "again"+ext)))
+	}
+	for _, i := range []int{5, 2} {
+		must(t, os.Remove(s.path("drop", s.all[i].name+".wav")))
+		s.all = slices.Delete(s.all, i, i+1)
+	}
+	if life := s.run(t, "", "retry", "--all"); life.code != 0 {
+		t.Fatalf("retry: exit %d\n%s", life.code, life.output)
+	}
+}
+
+// ends tells how every recording and delivery ended, in an order that does
+// not depend on which of two files came first.
+func (s *site) ends(t *testing.T) string {
+	t.Helper()
+	histories, err := readHistories(t.Context(), s.path("state", "ledger.db"))
+	must(t, err)
+	var lines []string
+	for _, rows := range histories {
+		for _, row := range rows {
+			line := row.Recording.State
+			for _, d := range row.Deliveries {
+				line += " " + d.State
+			}
+			lines = append(lines, line+"\n")
+		}
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "")
 }
 
 // failing runs `ingestd once` under the orders. trace, if not empty, gets a
@@ -86,12 +150,12 @@ func (p play) staged(t *testing.T, seed uint64) *site {
 
 // reached runs the play without a fault and returns how often each point was
 // hit in its last life.
-func (p play) reached(t *testing.T) map[string]int {
+func (p play) reached(t *testing.T) (map[string]int, string) {
 	t.Helper()
 	s := p.staged(t, 0)
 	trace := filepath.Join(t.TempDir(), "trace")
 	life := s.failing(t, "", trace)
-	if v := s.checkEnd(t.Context(), exempt{}); life.code != 0 || len(v.violations)+len(v.kept) > 0 {
+	if v := s.checkEnd(t.Context(), exempt{}); len(v.violations) > 0 || !p.mixed && (life.code != 0 || len(v.kept) > 0) {
 		t.Fatalf("play %q without a fault: exit %d, %+v\n%s", p.name, life.code, v, life.output)
 	}
 	raw, err := os.ReadFile(trace)
@@ -100,12 +164,13 @@ func (p play) reached(t *testing.T) map[string]int {
 	for _, name := range strings.Fields(string(raw)) {
 		hits[name]++
 	}
-	return hits
+	return hits, s.ends(t)
 }
 
 // strikePoint runs the play with its last life under the orders, then without
 // any, and checks after every step.
-func strikePoint(t *testing.T, sum *tally, p play, spec string, seed uint64) {
+func strikePoint(t *testing.T, sum *tally, o pointOrder, seed uint64) {
+	p, spec := o.play, o.spec
 	s := p.staged(t, seed)
 	out := figures{runs: 1}
 	defer func() { sum.add(out) }()
@@ -136,7 +201,14 @@ func strikePoint(t *testing.T, sum *tally, p play, spec string, seed uint64) {
 	}
 	end := s.checkEnd(t.Context(), exempt{})
 	out.kept, out.seconds = len(end.kept), end.seconds
-	report("at the end", last, append(end.violations, end.kept...)...)
+	report("at the end", last, end.violations...)
+	if p.mixed {
+		if ends := s.ends(t); o.ends != "" && ends != o.ends {
+			report("at the end", last, "it ends with\n"+ends+"and without a failure with\n"+o.ends)
+		}
+		return
+	}
+	report("at the end", last, end.kept...)
 	if last.code != 0 || end.published != len(s.all) {
 		report("at the end", last, fmt.Sprintf("exit code %d, %d of %d published", last.code, end.published, len(s.all)))
 	}
@@ -176,7 +248,7 @@ func unexpected(point, action string, life outcome) (problems []string) {
 			problems = append(problems, "it says "+word)
 		}
 	}
-	if action == "sleep:300ms" && life.code != 0 {
+	if action == "sleep:300ms" && life.code != 0 && life.code != 3 {
 		problems = append(problems, fmt.Sprintf("a pause made it end with %d", life.code))
 	}
 	return problems
@@ -194,6 +266,7 @@ var actions = []string{"panic", "error", "sleep:300ms", "kill"}
 type pointOrder struct {
 	play play
 	spec string
+	ends string // how the play ends without a failure; "" is not compared
 }
 
 // matrix asks the daemon itself which points the plays reach, and crosses
@@ -202,13 +275,13 @@ type pointOrder struct {
 func matrix(t *testing.T, rnd *rand.Rand) (orders []pointOrder, points map[string]bool) {
 	points = map[string]bool{}
 	for _, p := range plays() {
-		hits := p.reached(t)
+		hits, ends := p.reached(t)
 		for _, name := range slices.Sorted(maps.Keys(hits)) {
 			points[name] = true
 			for _, action := range actions {
-				orders = append(orders, pointOrder{p, name + "=" + action})
+				orders = append(orders, pointOrder{p, name + "=" + action, ends})
 				if n := hits[name]; n > 1 {
-					orders = append(orders, pointOrder{p, fmt.Sprintf("%s=%s@%d", name, action, 2+rnd.IntN(n-1))})
+					orders = append(orders, pointOrder{p, fmt.Sprintf("%s=%s@%d", name, action, 2+rnd.IntN(n-1)), ends})
 				}
 			}
 		}
@@ -222,7 +295,7 @@ func runPoints(t *testing.T, orders []pointOrder, seed uint64, atOnce int) {
 		if i >= len(orders) {
 			return false
 		}
-		strikePoint(t, &sum, orders[i].play, orders[i].spec, seed+uint64(i))
+		strikePoint(t, &sum, orders[i], seed+uint64(i))
 		return true
 	})
 	sum.log(t, "failpoints")
@@ -243,13 +316,24 @@ func TestFailpoints(t *testing.T) {
 			if i < 0 {
 				t.Fatalf("there is no play %q", name)
 			}
-			orders = append(orders, pointOrder{plays()[i], spec})
+			orders = append(orders, pointOrder{play: plays()[i], spec: spec})
 		}
 		runPoints(t, orders, seed, 4)
 		return
 	}
 	orders, points := matrix(t, rand.New(rand.NewPCG(seed, 0)))
 	t.Logf("%d points, %d rows", len(points), len(orders))
+	for _, state := range ledger.States() {
+		// This vendor confirms nothing.
+		if state != ledger.Confirmed && (!points[string(state)+".before"] || !points[string(state)+".after"]) {
+			t.Errorf("no play leads a delivery to %s", state)
+		}
+	}
+	for _, state := range ledger.RecordingStates() {
+		if !points[string(state)+".before"] || !points[string(state)+".after"] {
+			t.Errorf("no play leads a recording to %s", state)
+		}
+	}
 	runPoints(t, orders, seed, 12)
 }
 
