@@ -3,6 +3,8 @@
 package model
 
 import (
+	"database/sql"
+	"errors"
 	"path/filepath"
 	"testing"
 	"testing/synctest"
@@ -120,4 +122,30 @@ func TestSourceAway(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A volume may have another device number after the machine was started
+// again. That makes no recording another one: what waits to be sent is sent,
+// what was kept is not looked at anew.
+func TestSourceOnAnotherDevice(t *testing.T) {
+	history(t, setup{Sources: []string{"one"}, Shapes: named("mute"), Workers: 1, After: "keep", OnMissing: "hold"}, func(w *world) {
+		waits, kept := wav("a", "c1", 0), wav("b", "c2", 1)
+		w.plays("mute", waits, script{fault: media500}, script{fault: media500}, script{fault: media500}, script{fault: media500}, script{fault: media500})
+		w.drop(waits, false)
+		w.drop(kept, false)
+		w.wait(30 * time.Second)
+		w.rest(0)
+		db, err := sql.Open("sqlite3", "file:"+filepath.Join(w.state, dbName))
+		if err == nil {
+			_, err = db.Exec("UPDATE recordings SET dev = dev + 1; UPDATE documents SET dev = dev + 1")
+		}
+		if err = errors.Join(err, db.Close()); err != nil {
+			t.Fatal(err)
+		}
+		w.start(-1)
+		w.wait(5 * time.Minute)
+		if rows := w.ids("SELECT id FROM recordings"); len(rows) != 2 || !w.vendors["mute"].has(waits.sum) {
+			w.violate("two files are %d recordings", len(rows))
+		}
+	})
 }
