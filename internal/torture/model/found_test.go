@@ -113,7 +113,10 @@ func TestSourceAway(t *testing.T) {
 			f := wav("a", "c1", 0)
 			f.sidecar = kind
 			w.plays("mute", f, script{fault: media500})
+			w.wait(time.Second)
+			w.rest(0)
 			w.drop(f, false)
+			w.start(-1) // its first scan sees the file
 			w.wait(at)
 			w.unmount("one", 700*time.Millisecond)
 			w.wait(sidecarWait + time.Minute)
