@@ -8,7 +8,7 @@ FUZZTIME ?= 30s
 # Packages want a version that sorts: commits after a tag are newer than it.
 PACKAGE_VERSION = $(shell git describe --tags --match 'v[0-9]*' --dirty 2>/dev/null | sed 's/^v//; s/-/+/' | grep . || echo 0.0.0+$(VERSION))
 
-.PHONY: help build demo test check unit lint fuzz bench deb fmt deps clean torture s3
+.PHONY: help build demo test check unit lint fuzz bench deb fmt deps clean torture s3 mutants
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -49,6 +49,9 @@ bench: deps ## throughput beside a bare client, and memory with a backlog (docs/
 torture: deps ## kill, cut power, fail the disk, random histories: hours, as root (mkfs.ext4, loop devices)
 	go test -tags "$(TAGS) torture" -count=1 -timeout 3h ./internal/torture/model -rapid.checks=1000
 	go test -tags "$(TAGS) torture" -count=1 -timeout 6h -v ./internal/torture
+
+mutants: deps ## build deliberate defects in, one after the other; the tests must find each (minutes, as root)
+	go test -tags "$(TAGS) torture" -count=1 -timeout 2h -v -run TestMutants ./internal/torture/mutants
 
 fmt: ## format all Go files
 	gofmt -w cmd internal

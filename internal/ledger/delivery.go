@@ -10,7 +10,7 @@ type Delivery struct {
 	State                State
 	Reason, ReasonText   string
 	Attempts             int // attempts begun, without those that cost nothing
-	Crashes              int // times a start found it in mid-way
+	Crashes              int // times a start found it in mid-way, or its worker panicked
 	NextAttempt          time.Time
 	FirstAttempt         time.Time // zero before the first
 	DoubtSince           time.Time // zero unless in doubt
@@ -40,6 +40,7 @@ type Step struct {
 	NextAttempt  time.Time
 	BeginAttempt bool // attempts + 1
 	Unburn       bool // attempts - 1: the attempt did not reach the vendor
+	Crashed      bool // crashes + 1
 }
 
 // Recovery says what a vendor's rows that a crash left in mid-way become.

@@ -72,7 +72,11 @@ func (l *Ledger) Move(ctx context.Context, id, ver int64, steps ...Step) (newVer
 func (t *tx) move(d shortDelivery, steps ...Step) error {
 	attempts := d.Attempts
 	begun, doubted, evidence := false, false, false
+	crashed := 0
 	for _, s := range steps {
+		if s.Crashed {
+			crashed++
+		}
 		if s.BeginAttempt {
 			attempts++
 			begun = true
@@ -105,13 +109,13 @@ func (t *tx) move(d shortDelivery, steps ...Step) error {
 	case Planned, Declared, InDoubt:
 		next = t.dueOrNow(last.NextAttempt)
 	}
-	err := t.one(`UPDATE deliveries SET state = ?1, reason = ?2, reason_text = ?3, attempts = ?4, ver = ver + 1, updated = ?5,
+	err := t.one(`UPDATE deliveries SET state = ?1, reason = ?2, reason_text = ?3, attempts = ?4, crashes = crashes + ?13, ver = ver + 1, updated = ?5,
 		next_attempt = coalesce(?6, next_attempt),
 		first_attempt = CASE WHEN ?4 = 0 OR ?12 THEN NULL WHEN ?7 THEN coalesce(first_attempt, ?5) ELSE first_attempt END,
 		doubt_since = CASE WHEN ?1 <> 'in_doubt' THEN NULL WHEN ?8 THEN ?5 ELSE doubt_since END,
 		accepted_at = CASE WHEN ?9 THEN coalesce(accepted_at, ?5) ELSE accepted_at END
 		WHERE id = ?10 AND ver = ?11`,
-		last.To, last.Reason, reasonText, attempts, t.at, next, begun, doubted, evidence, d.ID, d.Ver, away)
+		last.To, last.Reason, reasonText, attempts, t.at, next, begun, doubted, evidence, d.ID, d.Ver, away, crashed)
 	if err != nil {
 		return err
 	}

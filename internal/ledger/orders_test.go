@@ -68,7 +68,7 @@ func TestRetryOrder(t *testing.T) {
 func TestRetryOfPoisonStartsAnew(t *testing.T) {
 	l, _ := openTest(t)
 	_, ds := planned(t, l, "a.wav", "x", "", "alpha")
-	for range poison {
+	for range Poison {
 		walk(t, l, deliveryByID(t, l, ds[0].ID), Sending)
 		must[Recovered](t)(l.Recover(t.Context(), func(string) Recovery { return Recovery{Sending: Planned, Declaring: Planned} }))
 	}

@@ -7,15 +7,19 @@ import (
 	"time"
 )
 
-// poison is the number of crashes after which a delivery is held: something
+// Poison is the number of crashes after which a delivery is held: something
 // about it may be what kills the program.
-const poison = 3
+const Poison = 3
 
 // afterCrash is how long a delivery rests after the first crash it was part
 // of; each further one multiplies it by four. The others go first, so that
 // one delivery that kills the program does not take its neighbours' counts
 // up with its own (the pool also sends it alone).
 const afterCrash = 5 * time.Second
+
+// RestAfterCrash is how long a delivery with so many crashes rests after
+// another one.
+func RestAfterCrash(crashes int) time.Duration { return afterCrash << (2 * min(crashes, Poison)) }
 
 // Recover deals with what a crash left in mid-way, before any worker starts:
 // deliveries that were being declared or sent go where the destination's
@@ -51,8 +55,7 @@ func (l *Ledger) Recover(ctx context.Context, how func(destination string) Recov
 }
 
 func (t *tx) recoverDelivery(d shortDelivery, how Recovery, out *Recovered) error {
-	rest := afterCrash << (2 * d.Crashes)
-	s := Step{From: d.State, Class: "crash", Reason: "crash", NextAttempt: time.UnixMilli(t.at).Add(rest)}
+	s := Step{From: d.State, Class: "crash", Reason: "crash", Crashed: true, NextAttempt: time.UnixMilli(t.at).Add(RestAfterCrash(d.Crashes))}
 	switch d.State {
 	case Declaring:
 		s.To, s.Text = how.Declaring, "the program stopped while it declared the recording"
@@ -65,9 +68,9 @@ func (t *tx) recoverDelivery(d shortDelivery, how Recovery, out *Recovered) erro
 		s.Reason = "declare_in_doubt"
 		s.Text += "; look it up at the vendor, then `ingestd retry` declares it again"
 	}
-	if d.Crashes+1 >= poison {
+	if d.Crashes+1 >= Poison {
 		s.To, s.Reason = Held, "poison"
-		s.Text = fmt.Sprintf("found in mid-way (%s) at %d starts; find out why the program stops, then `ingestd retry`", d.State, poison)
+		s.Text = fmt.Sprintf("found in mid-way (%s) at %d starts; find out why the program stops, then `ingestd retry`", d.State, Poison)
 	}
 	if !CanMove(s.From, s.To) {
 		return fmt.Errorf("delivery %d: %w: %s to %s", d.ID, ErrMove, s.From, s.To)
@@ -79,9 +82,6 @@ func (t *tx) recoverDelivery(d shortDelivery, how Recovery, out *Recovered) erro
 		out.Held++
 	default:
 		out.Requeued++
-	}
-	if err := t.exec("UPDATE deliveries SET crashes = crashes + 1 WHERE id = ?", d.ID); err != nil {
-		return err
 	}
 	return t.move(d, s)
 }

@@ -56,16 +56,37 @@ func (pl *pool) attempt(soft, ctx context.Context, job ledger.Job) {
 	pl.fail(ctx, j, d, failure)
 }
 
+var errPanic = errors.New("the program failed")
+
+// crashed is a step that ends with a panic of one worker. It counts as a crash
+// of the whole program does: the delivery rests, then goes out alone, and the
+// third time a person must look, or it would fail for ever.
+func (pl *pool) crashed(s ledger.Step, crashes int) ledger.Step {
+	s.Class, s.Crashed = "crash", true
+	if s.To == ledger.Held {
+		return s
+	}
+	s.Reason = "crash"
+	s.Text = "the program failed while it worked on this delivery; report it"
+	s.NextAttempt = pl.p.now().Add(ledger.RestAfterCrash(crashes))
+	if crashes+1 >= ledger.Poison {
+		s.To, s.Reason = ledger.Held, "poison"
+		s.Text = fmt.Sprintf("the program failed %d times while it worked on this delivery; report it, then `ingestd retry`", crashes+1)
+	}
+	return s
+}
+
 // send calls the sender and turns a panic of one worker into the failure of
 // one delivery.
 func (pl *pool) send(ctx context.Context, a senders.Attempt, j *journal) (r senders.Receipt, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			pl.p.log.Error("sender panicked", "destination", pl.dest.Name, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
-			err = &senders.Error{Class: senders.Held, Code: "crash", Text: "the program failed while it sent this recording; report it, then `ingestd retry`"}
-			if j.passedGate() {
-				err = j.unknown(errors.New("panic after the gate"))
+			failure := j.unknown(errPanic)
+			if pl.dest.Sender.Traits().DeclareOnce && j.declaring() {
+				failure.Class, failure.Text = senders.InDoubt, "the program failed while it declared the recording; look it up at the vendor, then `ingestd retry` declares it again"
 			}
+			err = failure
 		}
 	}()
 	if err := pl.refusesArchive(a.Item); err != nil {
@@ -202,7 +223,11 @@ func (pl *pool) fail(ctx context.Context, j *journal, d ledger.Delivery, e *send
 		pl.trouble.clear() // the vendor answers; it is this delivery that fails
 	}
 	steps := pl.next(j, d, e, until)
-	step := steps[len(steps)-1]
+	last := len(steps) - 1
+	if errors.Is(e.Err, errPanic) {
+		steps[last] = pl.crashed(steps[last], d.Crashes)
+	}
+	step := steps[last]
 	err := pl.record(ctx, j, steps...)
 	switch {
 	case errors.Is(err, ledger.ErrFenced):

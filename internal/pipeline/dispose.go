@@ -193,11 +193,19 @@ func (f *feed) away(root *watcher.Root, rel, target string, want watcher.Identit
 	return root.Move(rel, target, want)
 }
 
+// sameState tells whether a file is as it was. The device does not count: a
+// source lies on one, and its number may be another after a restart of the
+// machine, as with a share or a volume that is mounted in another order.
+func sameState(then ledger.Identity, now watcher.Identity) bool {
+	then.Dev = now.Dev
+	return watcher.Identity(then) == now
+}
+
 // sameFile tells whether a file is the one that was pinned. A change of ctime
 // alone does not make it another.
 func sameFile(pinned ledger.Identity, now watcher.Identity) bool {
 	pinned.CtimeNS = now.CtimeNS
-	return watcher.Identity(pinned) == now
+	return sameState(pinned, now)
 }
 
 func (f *feed) deferDisposal(ctx context.Context, r ledger.Recording, code string, err error) error {

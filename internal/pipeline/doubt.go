@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"ingestd/internal/failpoint"
@@ -25,13 +26,10 @@ func (pl *pool) settleDoubt(ctx context.Context, claimed ledger.Delivery) {
 	if d.Ver != claimed.Ver {
 		return
 	}
-	if err := failpoint.Hit("doubt.before"); err != nil {
+	step, err := pl.decide(ctx, d, rec)
+	if err != nil {
 		log.Error("settle a doubt", "error", err)
-		return
-	}
-	step := pl.doubtStep(ctx, d, rec)
-	if err := failpoint.Hit("doubt.answered"); err != nil {
-		log.Error("settle a doubt", "error", err)
+		sleepUntil(ctx, nil, pl.p.now(), pl.p.now().Add(recheck)) // it stays due
 		return
 	}
 	step.From = ledger.InDoubt
@@ -46,6 +44,22 @@ func (pl *pool) settleDoubt(ctx context.Context, claimed ledger.Delivery) {
 	if step.To == ledger.Accepted {
 		pl.p.wakeSources(pl.sources)
 	}
+}
+
+// decide is doubtStep, and turns a panic of one worker into another doubt about
+// one delivery.
+func (pl *pool) decide(ctx context.Context, d ledger.Delivery, rec ledger.Recording) (s ledger.Step, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			pl.p.log.Error("sender panicked", "destination", pl.dest.Name, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			s, err = pl.crashed(ledger.Step{To: ledger.InDoubt}, d.Crashes), nil
+		}
+	}()
+	if err := failpoint.Hit("doubt.before"); err != nil {
+		return s, err
+	}
+	s = pl.doubtStep(ctx, d, rec)
+	return s, failpoint.Hit("doubt.answered")
 }
 
 // doubtStep decides. T_settle is the destination's doubt_settle: a vendor may

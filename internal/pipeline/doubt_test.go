@@ -51,6 +51,51 @@ func lostOnce() *vendor {
 	return v
 }
 
+// A panic while the vendor's word is read is a crash of one delivery, too:
+// it stays in doubt, and the third time a person must look.
+func TestPanicOverADoubt(t *testing.T) {
+	for crashes, want := range map[int]string{1: "accepted", 3: "held(poison)"} {
+		synctest.Test(t, func(t *testing.T) {
+			asks := 0
+			v := &asked{vendor: lostOnce(), answer: func(time.Time) senders.Outcome {
+				if asks++; asks <= crashes {
+					panic("a defect of the sender")
+				}
+				return senders.Present
+			}}
+			r := newRig(t, v.vendor, func(o *pipeline.Options) { o.Destinations[0].Sender = v })
+			r.drop("drop", "1", 1, meta("1"))
+			r.start()
+			time.Sleep(10 * time.Minute)
+			if got := r.state("1.wav"); got != want {
+				t.Errorf("after %d panics: %s, want %s", crashes, got, want)
+			}
+			r.end()
+		})
+	}
+}
+
+// A vendor that counts declarations gets no second one after a panic within
+// the first.
+func TestPanicWhileDeclaringOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := &vendor{traits: senders.Traits{TwoStep: true, DeclareOnce: true}, script: func(_ int, _ senders.Attempt, j senders.Journal) (senders.Receipt, error) {
+			if err := j.Declaring(); err != nil {
+				return senders.Receipt{}, err
+			}
+			panic("a defect of the sender")
+		}}
+		r := newRig(t, v, nil)
+		r.drop("drop", "1", 1, meta("1"))
+		r.start()
+		time.Sleep(10 * time.Minute)
+		if got := r.state("1.wav"); got != "held(declare_in_doubt)" || len(v.sent()) != 1 {
+			t.Errorf("%s after %d attempts", got, len(v.sent()))
+		}
+		r.end()
+	})
+}
+
 func TestDoubt(t *testing.T) {
 
 	cases := []struct {

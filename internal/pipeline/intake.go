@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -167,7 +168,7 @@ func (f *feed) work(ctx, hard context.Context, now time.Time) (bool, error) {
 		return false, err
 	}
 	err = sideBySide(ctx, docs, func(ctx context.Context, d ledger.Document) error {
-		return f.orLater(ctx, "document", d.ID, f.document(ctx, d), func(r ledger.Relook) error {
+		return f.orLater(ctx, "document", d.ID, f.guarded("document", d.ID, func() error { return f.document(ctx, d) }), func(r ledger.Relook) error {
 			r.ID, r.Ver, r.Look = d.ID, d.Ver, d.Look
 			return f.p.ledger.RelookDocuments(ctx, []ledger.Relook{r})
 		})
@@ -180,7 +181,7 @@ func (f *feed) work(ctx, hard context.Context, now time.Time) (bool, error) {
 		return false, err
 	}
 	err = sideBySide(ctx, recs, func(ctx context.Context, r ledger.Recording) error {
-		return f.orLater(ctx, "recording", r.ID, f.recording(ctx, r), func(again ledger.Relook) error {
+		return f.orLater(ctx, "recording", r.ID, f.guarded("recording", r.ID, func() error { return f.recording(ctx, r) }), func(again ledger.Relook) error {
 			again.ID, again.Ver, again.Look = r.ID, r.Ver, r.Look
 			return f.p.ledger.RelookRecordings(ctx, []ledger.Relook{again})
 		})
@@ -204,6 +205,8 @@ func (f *feed) orLater(ctx context.Context, what string, id int64, err error, pu
 	root := f.watch.Root()
 	var errno syscall.Errno
 	switch {
+	case errors.Is(err, errPanic):
+		return put(ledger.Relook{Due: f.p.now().Add(idleBeat), Why: "crash", Text: "the program failed while it looked at this file; report it"})
 	case err == nil || ctx.Err() != nil || errors.Is(err, ledger.ErrStale) || !errors.As(err, &errno):
 		return err
 	case root == nil || root.Check() != nil:
@@ -211,6 +214,18 @@ func (f *feed) orLater(ctx context.Context, what string, id int64, err error, pu
 	}
 	f.p.log.Warn(what+" cannot be read; it is tried again", "source", f.src.Name, what, id, "error", errno)
 	return put(ledger.Relook{Due: f.p.now().Add(idleBeat), Why: "unreadable"})
+}
+
+// guarded turns a panic over one row into an error of that row. Without it one
+// file would take the program down, at every start anew.
+func (f *feed) guarded(what string, id int64, work func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			f.p.log.Error("intake panicked", "source", f.src.Name, what, id, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			err = errPanic
+		}
+	}()
+	return work()
 }
 
 // sideBySide works on the rows of one batch a few at a time, so that their

@@ -178,3 +178,22 @@ func TestLostRoot(t *testing.T) {
 		r.end()
 	})
 }
+
+// A panic over one file is put off with it; the others go on.
+func TestPanicOverOneFile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, wellBehaved(), nil)
+		r.addSource("bad")
+		r.opt.Sources[1].Mapping = nil // a defect of the program
+		r.drop("bad", "1", 1, meta("1"))
+		r.drop("drop", "2", 2, meta("2"))
+		r.start()
+		time.Sleep(5 * time.Minute)
+		for path, want := range map[string]string{"1.wav": "settling(crash)", "2.wav": "accepted"} {
+			if got := r.state(path); got != want {
+				t.Errorf("%s: %s, want %s", path, got, want)
+			}
+		}
+		r.end()
+	})
+}

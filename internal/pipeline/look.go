@@ -77,15 +77,14 @@ func (f *feed) lookMedia(ctx context.Context, at time.Time, found []watcher.Entr
 	var again []ledger.Relook
 	for _, e := range found {
 		row, ok := known[e.Path]
-		id := identity(e.Identity)
 		switch {
 		case !ok:
 			seen = append(seen, f.firstSight(e, at))
-		case reappeared(row, id):
+		case reappeared(row, e.Identity):
 			if f.stillThere(e) {
 				seen = append(seen, f.firstSight(e, at))
 			}
-		case row.Look.Identity == id:
+		case sameState(row.Look.Identity, e.Identity):
 		case row.State == ledger.Ready:
 			// Its change is found at the next open or at the gate, never
 			// half sent; unless nothing of it is still to be sent.
@@ -116,14 +115,14 @@ func (f *feed) lookMedia(ctx context.Context, at time.Time, found []watcher.Entr
 // recordings: the file came back after it vanished or was moved away, or its
 // content was replaced after the row was settled. Content decides later
 // whether it is a duplicate.
-func reappeared(row ledger.Recording, id ledger.Identity) bool {
+func reappeared(row ledger.Recording, id watcher.Identity) bool {
 	switch row.State {
 	case ledger.Vanished:
 		return true
 	case ledger.Done:
-		return row.MovedTo != "" || row.Look.Identity != id
+		return row.MovedTo != "" || !sameState(row.Look.Identity, id)
 	case ledger.Skipped:
-		return row.Look.Identity != id
+		return !sameState(row.Look.Identity, id)
 	default:
 		return false
 	}
@@ -186,7 +185,7 @@ func (f *feed) lookDocuments(ctx context.Context, at time.Time, found []watcher.
 		case !ok:
 			v := f.documentRule().Judge(watcher.Look{}, e.Identity, watcher.Evidence{}, at)
 			seen = append(seen, ledger.Seen{Source: f.src.Name, Path: e.Path, Look: ledgerLook(v.Next), Due: v.Again})
-		case row.Look.Identity != identity(e.Identity):
+		case !sameState(row.Look.Identity, e.Identity):
 			v := f.documentRule().Judge(watcherLook(row.Look), e.Identity, watcher.Evidence{}, at)
 			again = append(again, ledger.Relook{ID: row.ID, Ver: row.Ver, Look: ledgerLook(v.Next), Due: v.Again})
 		}

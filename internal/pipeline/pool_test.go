@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"ingestd/internal/ledger"
 	"ingestd/internal/pipeline"
 	"ingestd/internal/senders"
 )
@@ -144,11 +145,15 @@ func TestFairBetweenSources(t *testing.T) {
 	})
 }
 
-// A panic of one worker is the failure of one delivery.
-func TestPanicHoldsOneDelivery(t *testing.T) {
+// A panic of one worker is a crash of one delivery: it goes out again, unless
+// that was the third time.
+func TestPanicIsACrashOfOneDelivery(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := &vendor{traits: twoStep(), script: func(_ int, a senders.Attempt, j senders.Journal) (senders.Receipt, error) {
-			if a.File.Stem == "bad" {
+			if a.File.Stem == "bad" || a.File.Stem == "once" && a.Number == 1 {
+				if err := j.Declaring(); err != nil {
+					return senders.Receipt{}, err
+				}
 				panic("a defect of the sender")
 			}
 			return deliver(a, j)
@@ -156,13 +161,20 @@ func TestPanicHoldsOneDelivery(t *testing.T) {
 		r := newRig(t, v, nil)
 		r.drop("drop", "bad", 1, meta("1"))
 		r.drop("drop", "good", 2, meta("2"))
+		r.drop("drop", "once", 3, meta("3"))
 		r.start()
-		time.Sleep(2 * time.Minute)
-		if got := r.state("bad.wav"); got != "held(crash)" {
-			t.Errorf("bad: %s", got)
+		time.Sleep(5 * time.Minute)
+		for name, want := range map[string]string{"bad": "held(poison)", "good": "accepted", "once": "accepted"} {
+			if got := r.state(name + ".wav"); got != want {
+				t.Errorf("%s: %s, want %s", name, got, want)
+			}
 		}
-		if got := r.state("good.wav"); got != "accepted" {
-			t.Errorf("good: %s", got)
+		tries := map[string]int{}
+		for _, s := range v.sent() {
+			tries[s.path]++
+		}
+		if tries["bad.wav"] != ledger.Poison || tries["once.wav"] != 2 {
+			t.Errorf("tried %v", tries)
 		}
 		r.end()
 	})

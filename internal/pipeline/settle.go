@@ -41,7 +41,7 @@ func (f *feed) recording(ctx context.Context, r ledger.Recording) error {
 			verdict = f.rule().Judge(watcherLook(r.Look), entry.Identity, ev, now)
 		}
 	}
-	unchanged := r.State == ledger.Waiting && identity(entry.Identity) == r.Look.Identity
+	unchanged := r.State == ledger.Waiting && sameState(r.Look.Identity, entry.Identity)
 	// Counted from the last change: a call may be written for hours before
 	// its marker or sidecar comes.
 	late := now.After(verdict.Next.Since.Add(f.src.WaitForSidecar))

@@ -30,6 +30,9 @@ func TestCheckerFindsWhatIsBroken(t *testing.T) {
 		{"the archived file has other bytes", "in the archive with other bytes", func(t *testing.T, s *site) {
 			must(t, os.WriteFile(s.path("archive", "call0000.wav"), []byte("other"), 0o600))
 		}},
+		{"a moved file is not where its row says", "not where it was moved to", func(t *testing.T, s *site) {
+			must(t, os.Rename(s.path("archive", "call0000.wav"), s.path("archive", "other.wav")))
+		}},
 		{"an accepted file is still in the drop directory", "accepted and not in the archive", func(t *testing.T, s *site) {
 			must(t, os.Rename(s.path("archive", "call0000.wav"), s.path("drop", "call0000.wav")))
 		}},

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -51,6 +52,11 @@ func (s *site) checkCrashed(ctx context.Context, db string, e exempt) verdict {
 	s.checkFiles(&v, contacts, e)
 	if db != "" {
 		checkLedger(ctx, &v, db)
+		histories, err := readHistories(ctx, db)
+		if err != nil {
+			v.bad("the ledger cannot be read: %v", err)
+		}
+		checkMoved(&v, histories)
 	}
 	return v
 }
@@ -69,6 +75,7 @@ func (s *site) checkEnd(ctx context.Context, e exempt) verdict {
 		v.bad("the ledger cannot be read: %v", err)
 		return v
 	}
+	checkMoved(&v, histories)
 	for _, r := range s.all {
 		s.checkRecording(&v, r, histories[r.name+".wav"], contacts[r.sha256], e)
 		s.checkIntents(&v, r, histories[r.name+".wav"], e)
@@ -194,6 +201,19 @@ func readHistories(ctx context.Context, db string) (_ map[string][]ledger.Shown,
 	return out, err
 }
 
+// checkMoved demands that a recording lies where its row says it was moved to.
+func checkMoved(v *verdict, histories map[string][]ledger.Shown) {
+	for _, rows := range histories {
+		for _, row := range rows {
+			if to := row.Recording.MovedTo; row.Recording.State == string(ledger.Done) && to != nil && filepath.IsAbs(*to) {
+				if _, err := os.Lstat(*to); err != nil {
+					v.bad("recording %d is done and not where it was moved to: %v", row.Recording.ID, err)
+				}
+			}
+		}
+	}
+}
+
 // checkRecording demands one published contact and one accepted delivery, or
 // a row that says why not.
 func (s *site) checkRecording(v *verdict, r *recording, rows []ledger.Shown, contacts []sandbox.Contact, e exempt) {
@@ -238,7 +258,7 @@ func (s *site) checkRecording(v *verdict, r *recording, rows []ledger.Shown, con
 // acts or for ever.
 func final(state string) bool {
 	switch state {
-	case string(ledger.Held), string(ledger.Rejected), string(ledger.Cancelled), "quarantined", "vanished", "skipped":
+	case string(ledger.Held), string(ledger.Rejected), string(ledger.Cancelled), "quarantined", "vanished", "skipped", "waiting":
 		return true
 	}
 	return false

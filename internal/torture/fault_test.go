@@ -36,8 +36,9 @@ func (f fault) String() string {
 
 // traceReport is what the tracer saw.
 type traceReport struct {
-	Seen   int    // calls of the kind
-	Where  string // what the N-th call was about; "": there was none
-	Code   int    // exit code, -1 for a signal
+	Seen   int      // calls of the kind
+	Calls  []string `json:",omitempty"` // of a run whose calls are written down: name and target
+	Where  string   // what the N-th call was about; "": there was none
+	Code   int      // exit code, -1 for a signal
 	Signal string
 }

@@ -103,6 +103,10 @@ func abnormal(f fault, life outcome) (problems []string) {
 	case (f.Errno != 0 || !met) && life.trace.Signal != "":
 		problems = append(problems, "it died of "+life.trace.Signal)
 	}
+	// A commit that failed may have happened: nothing may go on (I2).
+	if f.Errno == int(unix.EIO) && f.Call == "pwrite64" && life.trace.Where == "ledger.db-wal" && life.trace.Code == 0 {
+		problems = append(problems, "a write of the ledger failed and it went on")
+	}
 	for _, word := range []string{"panic:", "fatal error:", "goroutine 1 ["} {
 		if strings.Contains(life.output, word) {
 			problems = append(problems, "it says "+word)

@@ -30,7 +30,11 @@ var calls = map[string][]uint64{
 	"unlink":    {unix.SYS_UNLINK, unix.SYS_UNLINKAT},
 	"ftruncate": {unix.SYS_FTRUNCATE},
 	"fallocate": {unix.SYS_FALLOCATE},
+	inOrder:     {unix.SYS_WRITE, unix.SYS_PWRITE64, unix.SYS_FSYNC, unix.SYS_FDATASYNC, unix.SYS_RENAMEAT2, unix.SYS_SENDTO},
 }
+
+// inOrder stands for the calls whose order is written down in the report.
+const inOrder = "in order"
 
 // traceMain runs the command under the fault and ends as the command ends.
 func traceMain(order string, args []string) int {
@@ -153,10 +157,13 @@ func (t *tracer) syscall(tid int) error {
 		return nil
 	}
 	target, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", t.pid, int32(info.Args[0])))
-	if t.fault.Call == "write" && (strings.HasPrefix(target, "anon_inode:") || strings.HasPrefix(target, "pipe:") || info.Args[0] == 2) {
+	if info.Nr == unix.SYS_WRITE && (strings.HasPrefix(target, "anon_inode:") || strings.HasPrefix(target, "pipe:") || info.Args[0] == 2) {
 		return nil
 	}
 	t.report.Seen++
+	if t.fault.Call == inOrder {
+		t.note(info, target)
+	}
 	n := t.fault.N
 	if n == 0 || t.report.Seen < n || t.report.Seen > n && !t.fault.Sticky {
 		return nil
@@ -170,6 +177,23 @@ func (t *tracer) syscall(tid int) error {
 	}
 	t.failing[tid] = true
 	return changeRegs(tid, func(r *unix.PtraceRegs) { r.Orig_rax = ^uint64(0) }) // no such call: nothing happens
+}
+
+// note adds a call to the report: its name and what it was about.
+func (t *tracer) note(info syscallInfo, target string) {
+	for name, numbers := range calls {
+		if name == inOrder || !slices.Contains(numbers, info.Nr) {
+			continue
+		}
+		if info.Nr == unix.SYS_RENAMEAT2 {
+			to, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", t.pid, int32(info.Args[2])))
+			target = filepath.Base(target) + ">" + filepath.Base(to)
+		}
+		if !strings.HasPrefix(target, "socket:") {
+			target = filepath.Base(target)
+		}
+		t.report.Calls = append(t.report.Calls, name+" "+target)
+	}
 }
 
 func changeRegs(tid int, change func(*unix.PtraceRegs)) error {

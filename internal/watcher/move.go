@@ -21,9 +21,10 @@ const maxName = 255 // bytes in a file name on every Linux file system
 var ErrReplaced = errors.New("another file has taken the name")
 
 // is tells whether two identities are of one unchanged file. A change of
-// ctime alone (chmod, link, rename) does not make it another.
+// ctime alone (chmod, link, rename) does not make it another. Nor does one of
+// the device: a mount may get another number, and a root has one device.
 func (id Identity) is(other Identity) bool {
-	id.CtimeNS = other.CtimeNS
+	id.CtimeNS, id.Dev = other.CtimeNS, other.Dev
 	return id == other
 }
 

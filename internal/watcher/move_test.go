@@ -297,3 +297,26 @@ func TestReplacedStays(t *testing.T) {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
 }
+
+// A mount may get another device number while the ledger remembers the old one.
+func TestMoveFromAnotherDeviceNumber(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "x.wav"), "recording")
+	root, err := OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = root.Close() }()
+	e, err := root.Stat("x.wav")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Identity.Dev++
+	if _, err := root.Move("x.wav", filepath.Join(dir, "y.wav"), e.Identity); err != nil {
+		t.Error(err)
+	}
+	e.Identity.Ino++
+	if _, err := root.Move("y.wav", filepath.Join(dir, "x.wav"), e.Identity); !errors.Is(err, ErrReplaced) {
+		t.Errorf("another inode: %v", err)
+	}
+}

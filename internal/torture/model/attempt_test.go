@@ -194,6 +194,9 @@ func (t *try) media(ids map[string]string) (senders.Receipt, error) {
 	if err := t.arrives("media", ledger.Sending); err != nil {
 		return none, err
 	}
+	if known := t.r.id(t.v.shape.name, t.key); t.v.shape.traits.TwoStep && known != t.id {
+		t.v.w.violate("I1: %s: media of %.6s is on the wire under the id %q, the ledger knows %q", t.v.shape.name, t.key, t.id, known)
+	}
 	switch t.s.fault {
 	case media429:
 		return none, &senders.Error{Class: senders.RateLimited, Code: "rate_limited", Text: "told by the script", HTTPStatus: 429, RetryAfter: t.s.delay}
@@ -218,7 +221,8 @@ func (t *try) read(body *senders.Gate) (string, error) {
 	h, buf, n := sha256.New(), make([]byte, 512), int64(0)
 	for first := true; ; first = false {
 		k, err := body.Read(buf)
-		if body.Passed() && t.tail == nil && k > 0 {
+		// The vendor counts for itself: from here on it could hold the whole.
+		if t.tail == nil && k > 0 && n+int64(k) > max(t.a.File.Bytes-senders.TailBytes, 0) {
 			row := t.r.row(t.v.shape.name, t.key)
 			if gone := t.effect(func() { t.tail = t.v.release(t.key, t.id, row) }); gone != nil {
 				return "", gone

@@ -32,6 +32,7 @@ func (w *world) check() {
 		default:
 			w.checkHistory(r.db)
 			w.checkEffects(r.db)
+			w.checkMoved(r.db)
 		}
 	}
 	w.checkFiles()

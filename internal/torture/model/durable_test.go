@@ -50,6 +50,16 @@ func (r *run) row(destination, key string) durable {
 	return d
 }
 
+// id reads the step-1 id of a key as it is committed at this instant.
+func (r *run) id(destination, key string) (id string) {
+	err := r.db.QueryRow(`SELECT coalesce(max(v.value), '') FROM vendor_ids AS v JOIN deliveries AS d ON d.id = v.delivery_id
+		WHERE d.destination = ? AND d.idem_key = ? AND v.name = 'upload_id'`, destination, key).Scan(&id)
+	if err != nil {
+		r.w.violate("read ids: %v", err)
+	}
+	return id
+}
+
 // source tells from which drop directory a key is being sent.
 func (r *run) source(key string) (name string) {
 	if err := r.db.QueryRow("SELECT source FROM deliveries WHERE idem_key = ? AND state <> 'duplicate'", key).Scan(&name); err != nil {

@@ -158,6 +158,12 @@ func (m *machine) stop(rt *rapid.T) {
 	m.w.rest(time.Duration(rapid.SampledFrom([]int{0, 5, 60}).Draw(rt, "limit")) * time.Second)
 }
 
+func (m *machine) unmount(rt *rapid.T) {
+	source := rapid.SampledFrom(m.w.set.Sources).Draw(rt, "source")
+	d := rapid.SampledFrom([]time.Duration{time.Second, 8 * time.Second, 30 * time.Second, 2 * time.Minute}).Draw(rt, "time")
+	m.w.unmount(source, d)
+}
+
 // order is a person's retry of one delivery or recording that needs it.
 func (m *machine) order(rt *rapid.T) {
 	n := rapid.IntRange(0, 1000).Draw(rt, "which")

@@ -86,6 +86,7 @@ func play(t *testing.T, rt *rapid.T, empty string, total *tally) {
 			"kill":  m.kill,
 			"stop":  m.stop,
 			"order": m.order,
+			"away":  m.unmount,
 		})
 		m.finish(rt)
 	})
@@ -102,6 +103,7 @@ func drawSetup(rt *rapid.T) setup {
 		After:     rapid.SampledFrom([]string{"keep", "move", "delete"}).Draw(rt, "after"),
 		OnMissing: rapid.SampledFrom([]string{"hold", "send", "quarantine"}).Draw(rt, "on_missing"),
 		Jitter:    rapid.SampledFrom([]float64{0, 0.5, 0.99}).Draw(rt, "jitter"),
+		Quiet:     rapid.SampledFrom([]time.Duration{quiet, 4700 * time.Millisecond}).Draw(rt, "quiet"),
 	}
 	for _, i := range rapid.SliceOfNDistinct(rapid.IntRange(0, len(all)-1), 1, 3, rapid.ID).Draw(rt, "shapes") {
 		s.Shapes = append(s.Shapes, all[i])
@@ -112,7 +114,7 @@ func drawSetup(rt *rapid.T) setup {
 func newWorld(t *testing.T, s setup, empty string) *world {
 	w := &world{
 		t: t, dir: t.TempDir(), set: s, began: time.Now(), vendors: map[string]*vendor{},
-		parts: map[string]*part{}, whole: map[string]bool{}, files: map[string]*file{},
+		parts: map[string]*part{}, whole: map[string]bool{}, files: map[string]*file{}, calls: map[string]bool{},
 		look: look{state: map[int64]string{}, keys: map[int64]string{}},
 	}
 	w.state = filepath.Join(w.dir, "state-0")

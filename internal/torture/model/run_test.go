@@ -3,6 +3,7 @@
 package model
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -104,7 +105,7 @@ func (w *world) options(r *run, log *slog.Logger) pipeline.Options {
 	for _, name := range w.set.Sources {
 		o.Sources = append(o.Sources, pipeline.Source{
 			Name: name, Path: w.at(name), Destinations: names, Include: []string{"**/*.wav"},
-			ScanEvery: scanEvery, Rule: watcher.Rule{Quiet: quiet},
+			ScanEvery: scanEvery, Rule: watcher.Rule{Quiet: cmp.Or(w.set.Quiet, quiet)},
 			Sidecars: []sidecar.Config{{Name: "sidecar", Files: []string{"**/*.json"}, Pair: sidecar.PairStem}},
 			Mapping:  m, WaitForSidecar: sidecarWait, OnMissing: w.set.OnMissing,
 			After: w.set.After, Archive: filepath.Join(w.dir, "archive", "{source}"), Zone: time.UTC,

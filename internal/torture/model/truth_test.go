@@ -59,6 +59,29 @@ func (w *world) checkFiles() {
 	}
 }
 
+// checkMoved demands that a recording lies where its row says it was moved to.
+func (w *world) checkMoved(db *sql.DB) {
+	rows, err := db.Query("SELECT id, moved_to FROM recordings WHERE state = 'done' AND substr(moved_to, 1, 1) = '/'")
+	if err != nil {
+		w.violate("read moves: %v", err)
+		return
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id int64
+		var to []byte
+		if err := rows.Scan(&id, &to); err != nil {
+			w.violate("read moves: %v", err)
+		}
+		if _, err := os.Lstat(string(to)); err != nil {
+			w.violate("recording %d is done and not where it was moved to", id)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		w.violate("read moves: %v", err)
+	}
+}
+
 func (v *vendor) has(sum string) bool {
 	for _, all := range v.effects {
 		for _, e := range all {

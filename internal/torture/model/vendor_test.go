@@ -213,6 +213,9 @@ func (v *vendor) begin(r *run, a senders.Attempt) script {
 	if v.open[key]++; v.open[key] > 1 {
 		w.violateLocked("I9: %s: two attempts for %.6s at a time", v.shape.name, key)
 	}
+	if id := a.Call.CallID; id != "" && !w.calls[pair(a.File.Path, a.File.SHA256, id)] {
+		w.violateLocked("%s: %s (%.8s) goes out with the sidecar of call %s, which never lay beside it", v.shape.name, a.File.Path, a.File.SHA256, id)
+	}
 	s := script{fault: fine}
 	if p := w.parts[identity(v.shape.name, a.Call.CallID, a.File.SHA256)]; p != nil && len(p.attempts) > 0 && !w.healed {
 		s, p.attempts = p.attempts[0], p.attempts[1:]

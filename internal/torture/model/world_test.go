@@ -37,6 +37,8 @@ type world struct {
 	parts   map[string]*part // destination, identity
 	whole   map[string]bool  // hashes of every content that was dropped whole
 	files   map[string]*file // in the drop directories, as far as the test put them there
+	calls   map[string]bool  // path, content, call id: pairs that were ever dropped together
+	away    string           // source whose drop directory is not there
 	touched int              // makes modification times unique
 }
 
@@ -48,6 +50,7 @@ type setup struct {
 	After     string
 	OnMissing string
 	Jitter    float64
+	Quiet     time.Duration // that a file must be still; 0 is quiet
 }
 
 // file is a recording in a drop directory.
@@ -136,6 +139,7 @@ func sum(b []byte) string {
 func (w *world) drop(f *file, inPlace bool) {
 	w.mu.Lock()
 	w.whole[f.sum] = true
+	w.calls[pair(f.stem+".wav", f.sum, f.call)] = true
 	old := w.files[f.path()]
 	w.files[f.path()] = f
 	w.mu.Unlock()
@@ -171,7 +175,7 @@ func (w *world) writeSidecar(f *file) {
 func (w *world) rewrite(path string, restoreTime bool) {
 	w.mu.Lock()
 	f := w.files[path]
-	if f == nil {
+	if f == nil || f.source == w.away {
 		w.mu.Unlock()
 		return
 	}
@@ -187,6 +191,7 @@ func (w *world) rewrite(path string, restoreTime bool) {
 		g.modified = time.Time{}
 	}
 	w.whole[g.sum] = true
+	w.calls[pair(g.stem+".wav", g.sum, g.call)] = true
 	w.files[path] = &g
 	w.noteLocked("rewrite %s as content %.8s, time restored %v", path, g.sum, restoreTime)
 	w.mu.Unlock()
@@ -218,6 +223,54 @@ func (w *world) write(rel string, content []byte, f *file) {
 
 func (w *world) at(rel ...string) string {
 	return filepath.Join(append([]string{w.dir, "drop"}, rel...)...)
+}
+
+// pair names a recording and the sidecar that lay beside it.
+func pair(path, sum, call string) string { return path + " " + sum + " " + call }
+
+// unmount takes a drop directory away with all that is in it, as a file
+// system that is not mounted, and brings it back after a while. Nobody may
+// conclude from that that the recordings are gone.
+func (w *world) unmount(source string, d time.Duration) {
+	aside := filepath.Join(w.dir, "aside")
+	w.note("the drop directory %s is away for %s", source, d)
+	w.mu.Lock()
+	w.away = source
+	w.mu.Unlock()
+	w.carry(w.at(source), aside)
+	w.wait(d)
+	w.reap()
+	if w.run != nil {
+		gone := w.ids(`SELECT e.id FROM events AS e JOIN recordings AS r ON r.id = e.recording_id WHERE e.id > ? AND r.source = ?
+			AND e.delivery_id IS NULL AND to_state = 'vanished'`, w.look.last, source)
+		if len(gone) > 0 {
+			w.violate("P1: events %v say that recordings of %s vanished while the directory was away", gone, source)
+		}
+	}
+	w.carry(aside, w.at(source))
+	w.mu.Lock()
+	w.away = ""
+	w.mu.Unlock()
+}
+
+// carry moves a directory's content into a new one, so that a held
+// descriptor of the old one shows an empty directory.
+func (w *world) carry(from, to string) {
+	if err := os.Mkdir(to, 0o700); err != nil {
+		w.t.Fatal(err)
+	}
+	names, err := os.ReadDir(from)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, n := range names {
+		if err := os.Rename(filepath.Join(from, n.Name()), filepath.Join(to, n.Name())); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	if err := os.Remove(from); err != nil {
+		w.t.Fatal(err)
+	}
 }
 
 // identity names what the scripts of a recording are found by.
