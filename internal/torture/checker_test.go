@@ -1,5 +1,3 @@
-//go:build torture
-
 package torture
 
 import (
@@ -10,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -204,7 +203,7 @@ func (s *site) checkRecording(v *verdict, r *recording, rows []ledger.Shown, con
 		}
 	}
 	for _, row := range rows {
-		if sum := row.Recording.SHA256; sum != nil && *sum != r.sha256 {
+		if sum := row.Recording.SHA256; sum != nil && *sum != r.sha256 && !slices.Contains(r.was, *sum) {
 			v.bad("%s: the ledger has another sha256", r.name)
 		}
 		state, reason := row.Recording.State, row.Recording.Reason
