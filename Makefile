@@ -5,6 +5,11 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 # Address randomisation and a read-only relocation table also for the C part.
 LDFLAGS := -X main.version=$(VERSION) -extldflags "-Wl,-z,relro,-z,now"
 FUZZTIME ?= 30s
+# Sizes of make torture: power cuts, distance of the calls that a sweep strikes
+# at, random histories of the model (about ten deliveries each).
+CUTS ?= 1000
+SWEEP_STEP ?= 1
+HISTORIES ?= 11000
 # Packages want a version that sorts: commits after a tag are newer than it.
 PACKAGE_VERSION = $(shell git describe --tags --match 'v[0-9]*' --dirty 2>/dev/null | sed 's/^v//; s/-/+/' | grep . || echo 0.0.0+$(VERSION))
 
@@ -46,9 +51,9 @@ bench: deps ## throughput beside a bare client, and memory with a backlog (docs/
 	go test -tags "$(TAGS) bench" -count=1 -timeout 60m -v -run 'TestThroughput|TestBacklogMemory' ./cmd/ingestd
 	go test -tags $(TAGS) -run '^$$' -bench . -benchmem ./internal/ledger ./internal/watcher
 
-torture: deps ## kill, cut power, fail the disk, random histories: hours, as root (mkfs.ext4, loop devices)
-	go test -tags "$(TAGS) torture" -count=1 -timeout 3h ./internal/torture/model -rapid.checks=1000
-	go test -tags "$(TAGS) torture" -count=1 -timeout 6h -v ./internal/torture
+torture: deps ## every fault, every sweep, CUTS power cuts, HISTORIES random histories: hours, as root
+	go test -tags "$(TAGS) torture" -count=1 -timeout 12h -v -run TestModel ./internal/torture/model -rapid.checks=$(HISTORIES)
+	INGESTD_CUTS=$(CUTS) INGESTD_SWEEP_STEP=$(SWEEP_STEP) go test -tags "$(TAGS) torture" -count=1 -timeout 24h -v ./internal/torture
 
 mutants: deps ## build deliberate defects in, one after the other; the tests must find each (minutes, as root)
 	go test -tags "$(TAGS) torture" -count=1 -timeout 2h -v -run TestMutants ./internal/torture/mutants

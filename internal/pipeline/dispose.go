@@ -50,7 +50,7 @@ func (f *feed) disposeOne(ctx context.Context, r ledger.Recording) error {
 		return f.deferDisposal(ctx, r, "disposal_failed", err)
 	}
 	if !sameFile(r.Look.Identity, entry.Identity) {
-		return f.replaced(ctx, r)
+		return f.replaced(ctx, root, r)
 	}
 	ver, err := f.p.ledger.Disposing(ctx, r.ID, r.Ver, target)
 	if err != nil {
@@ -61,9 +61,18 @@ func (f *feed) disposeOne(ctx context.Context, r ledger.Recording) error {
 }
 
 // replaced ends a recording whose name another file has taken: that one is a
-// recording of its own.
-func (f *feed) replaced(ctx context.Context, r ledger.Recording) error {
-	return f.p.ledger.Done(ctx, r.ID, r.Ver, "(replaced)", "another file has taken its name")
+// recording of its own, which the scan of this run may have passed by already.
+// A disk that came back under another device number looks so too: the file
+// then resolves as a duplicate.
+func (f *feed) replaced(ctx context.Context, root *watcher.Root, r ledger.Recording) error {
+	if err := f.p.ledger.Done(ctx, r.ID, r.Ver, "(replaced)", "another file has taken its name"); err != nil {
+		return err
+	}
+	entry, err := root.Stat(r.Path)
+	if err != nil {
+		return nil // gone, or the next scan sees it
+	}
+	return f.Look(ctx, f.p.now(), []watcher.Entry{entry})
 }
 
 // deleted stands for a path where a file was deleted instead of moved.
@@ -100,7 +109,7 @@ func (f *feed) finishMove(ctx context.Context, r ledger.Recording) error {
 	switch {
 	case err == nil:
 	case errors.Is(err, watcher.ErrReplaced):
-		return f.replaced(ctx, r) // its sidecars may be those of the file that is there now
+		return f.replaced(ctx, root, r) // its sidecars may be those of the file that is there now
 	case f.gone(root, r.Path):
 		// Gone before the crash. What lies there under its name since then
 		// is another recording.

@@ -182,6 +182,11 @@ func (f *feed) work(ctx, hard context.Context, now time.Time) (bool, error) {
 	}
 	err = sideBySide(ctx, recs, func(ctx context.Context, r ledger.Recording) error {
 		return f.orLater(ctx, "recording", r.ID, f.guarded("recording", r.ID, func() error { return f.recording(ctx, r) }), func(again ledger.Relook) error {
+			if r.Reason == whyUnreadable && now.After(r.Look.Since.Add(f.src.WaitForSidecar)) {
+				_, err := f.p.ledger.Decide(ctx, r.ID, r.Ver, quarantine("io_error",
+					"reading it failed again and again; look at its disk, then `ingestd retry`"))
+				return err
+			}
 			again.ID, again.Ver, again.Look = r.ID, r.Ver, r.Look
 			return f.p.ledger.RelookRecordings(ctx, []ledger.Relook{again})
 		})
@@ -213,7 +218,7 @@ func (f *feed) orLater(ctx context.Context, what string, id int64, err error, pu
 		return err
 	}
 	f.p.log.Warn(what+" cannot be read; it is tried again", "source", f.src.Name, what, id, "error", errno)
-	return put(ledger.Relook{Due: f.p.now().Add(idleBeat), Why: "unreadable"})
+	return put(ledger.Relook{Due: f.p.now().Add(idleBeat), Why: whyUnreadable})
 }
 
 // guarded turns a panic over one row into an error of that row. Without it one
@@ -227,6 +232,10 @@ func (f *feed) guarded(what string, id int64, work func() error) (err error) {
 	}()
 	return work()
 }
+
+// whyUnreadable is why a row that could not be read settles on. When that
+// lasts longer than a sidecar would be waited for, a person must look.
+const whyUnreadable = "unreadable"
 
 // sideBySide works on the rows of one batch a few at a time, so that their
 // commits share transactions. A row that changed meanwhile is left for the

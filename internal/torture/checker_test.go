@@ -1,5 +1,3 @@
-//go:build torture
-
 package torture
 
 import (
@@ -11,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -224,7 +223,7 @@ func (s *site) checkRecording(v *verdict, r *recording, rows []ledger.Shown, con
 		}
 	}
 	for _, row := range rows {
-		if sum := row.Recording.SHA256; sum != nil && *sum != r.sha256 {
+		if sum := row.Recording.SHA256; sum != nil && *sum != r.sha256 && !slices.Contains(r.was, *sum) {
 			v.bad("%s: the ledger has another sha256", r.name)
 		}
 		state, reason := row.Recording.State, row.Recording.Reason

@@ -6,7 +6,28 @@
 // The points of internal/failpoint fail one after the other; the program
 // itself says which there are.
 //
-// All of it is behind the build tag torture (`make torture`): it takes hours,
-// and root for the loop mounts. The tests whose names end in Sample are short
-// slices. The package has no production code.
+// # Cells
+//
+// The cells of the fault matrix are the rows of the cells_*_test.go files:
+// number, moment and fault, outcome, and a function that drives the real
+// binary on real files against a vendor in the test process, or for faults of
+// minutes to hours the same rooms in fake time (bubble_test.go). A tracer
+// strikes at the very system call that a row names: it kills the program
+// there, fails the call, or holds it while the test changes the world. Then
+// the program runs until nothing moves, and the checker compares the vendor,
+// the ledger and the directories. TestMatrixIsWhole demands that no number is
+// missing; TestCells ends with how many ran and passed, and why others did not.
+//
+//	INGESTD_CELLS=40,98 go test -run TestCells -v ./internal/torture
+//
+// # What runs when
+//
+// `make test` runs the quick cells, and of the rest the tests whose names end
+// in Sample. What needs root, loop mounts or ptrace says so where it cannot
+// run. With the build tag torture everything runs, for hours:
+//
+//	make torture                          # all cells, all sweeps, 1,000 power cuts, the model
+//	make torture CUTS=100 SWEEP_STEP=10   # less of it
+//
+// The package has no production code.
 package torture

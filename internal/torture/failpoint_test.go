@@ -8,29 +8,16 @@ import (
 	"maps"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"ingestd/internal/ledger"
 	"ingestd/internal/sandbox"
 )
-
-// failing is the daemon with the failpoints in it, built when it is first
-// needed.
-var failing = sync.OnceValues(func() (string, error) {
-	path := filepath.Join(filepath.Dir(daemonPath), "ingestd-failpoints")
-	out, err := exec.Command("go", "build", "-tags", "sqlite_omit_load_extension torture", "-o", path, "ingestd/cmd/ingestd").CombinedOutput()
-	if err != nil {
-		err = fmt.Errorf("build the daemon with failpoints: %w\n%s", err, out)
-	}
-	return path, err
-})
 
 // play is a scenario whose last life is the one that points fail in.
 type play struct {

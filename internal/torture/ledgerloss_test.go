@@ -1,5 +1,3 @@
-//go:build torture
-
 package torture
 
 import (
@@ -27,7 +25,7 @@ func TestLostLedger(t *testing.T) {
 			}
 		}},
 		{"ledger begun anew", func(t *testing.T, s *site) {
-			if out := s.run(t, "", "ledger", "init", "--force"); out.code != 0 {
+			if out := s.run(t, "ledger", "init", "--force"); out.code != 0 {
 				t.Fatalf("ledger init --force: exit %d\n%s", out.code, out.output)
 			}
 		}},

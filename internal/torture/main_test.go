@@ -1,5 +1,3 @@
-//go:build torture
-
 package torture
 
 import (
@@ -7,12 +5,24 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"testing"
 )
 
 // daemonPath is the daemon under test, built once by TestMain.
 var daemonPath string
+
+// failing is the daemon with the failpoints in it, built when it is first
+// needed.
+var failing = sync.OnceValues(func() (string, error) {
+	path := filepath.Join(filepath.Dir(daemonPath), "ingestd-failpoints")
+	out, err := exec.Command("go", "build", "-tags", "sqlite_omit_load_extension torture", "-o", path, "ingestd/cmd/ingestd").CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("build the daemon with failpoints: %w\n%s", err, out)
+	}
+	return path, err
+})
 
 // TestMain builds the daemon as `make build` does in what matters here. The
 // test program also serves as the tracer: see traced.

@@ -18,7 +18,7 @@ func TestOrderOfCalls(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(3, 3))
 	s := newSite(t, t.TempDir(), rnd)
 	must(t, s.drop(rnd))
-	life := s.traced(t, fault{Call: inOrder})
+	life := s.traced(t, fault{moment: moment{Call: inOrder}})
 	if life.code != 0 {
 		t.Fatalf("exit %d\n%s", life.code, life.output)
 	}

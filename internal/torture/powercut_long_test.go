@@ -13,7 +13,8 @@ import (
 // no loop mount can be made.
 func TestPowerCut(t *testing.T) {
 	cuts := number(t, "INGESTD_CUTS", 200)
-	t.Log(cutMany(t, cuts, 6, uint64(time.Now().UnixNano())))
+	total := cutMany(t, cuts, 6, uint64(time.Now().UnixNano()))
+	t.Log(&total)
 }
 
 // number reads the size of a run from the environment.

@@ -1,23 +1,22 @@
-//go:build torture
-
 package torture
 
 import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/binary"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"syscall"
+	"slices"
 	"testing"
 	"time"
 
@@ -29,6 +28,7 @@ import (
 type recording struct {
 	name, sha256 string
 	correlation  string    // the id it must have at the vendor, for ever
+	was          []string  // hashes of what it was before it was written anew
 	durable      time.Time // when file, sidecar and directory were fsynced; zero: not yet
 }
 
@@ -40,57 +40,97 @@ const dropped = 3
 type site struct {
 	dir    string
 	vendor *sandbox.CallMiner
+	addr   string // of the vendor
 	all    []*recording
+}
+
+// settings are what a test wants otherwise than newSite. Keys of the maps are
+// those of the configuration, values are TOML; "" leaves a key out.
+type settings struct {
+	source, destination map[string]string
+	more                string // further tables
+	vendor              func(*sandbox.Options)
 }
 
 // newSite makes the directories and the configuration in dir.
 func newSite(t *testing.T, dir string, rnd *rand.Rand) *site {
 	t.Helper()
-	s := &site{dir: dir}
-	s.vendor = sandbox.NewCallMiner(sandbox.Options{ClientID: "id", ClientSecret: "secret", RatePerMinute: -1})
+	s := newSiteWith(t, dir, settings{})
+	// Some body bytes apart from the answer make the moment of doubt longer.
+	s.misbehave(t, sandbox.Fault{Kind: sandbox.Slow, Route: sandbox.RouteMedia, Delay: sandbox.Duration(rnd.Int64N(int64(8 * time.Millisecond)))})
+	return s
+}
+
+func newSiteWith(t *testing.T, dir string, set settings) *site {
+	t.Helper()
+	options := sandbox.Options{ClientID: "id", ClientSecret: "secret", RatePerMinute: -1}
+	if set.vendor != nil {
+		set.vendor(&options)
+	}
+	s := &site{dir: dir, vendor: sandbox.NewCallMiner(options)}
+	s.addr = serve(t, s.vendor, nil)
+	for _, name := range []string{"state", "drop", "archive"} {
+		if err := os.MkdirAll(filepath.Join(dir, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.configure(t, set)
+	return s
+}
+
+// configure writes the configuration.
+func (s *site) configure(t *testing.T, set settings) {
+	t.Helper()
+	source := map[string]string{
+		"name": `"drop"`, "path": `"drop"`, "destinations": `["callminer"]`, "settle": `"20ms"`, "after": `"move"`, "archive": `"archive"`,
+	}
+	destination := map[string]string{
+		"name": `"callminer"`, "type": `"callminer"`, "client_id": `"id"`, "client_secret": `"plain:secret"`, "source_id": `"Recorder"`,
+		"base_url": `"http://` + s.addr + `/ingestion"`, "token_url": `"http://` + s.addr + `/connect/token"`,
+		"rate": `"unlimited"`, "doubt_settle": `"50ms"`,
+	}
+	maps.Copy(source, set.source)
+	maps.Copy(destination, set.destination)
+	text := "[ledger]\npath = \"state/ledger.db\"\n[http]\nlisten = \"\"\n" + table("source", source) + table("destination", destination) + set.more
+	if err := os.WriteFile(s.path("ingestd.toml"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func table(name string, keys map[string]string) string {
+	text := "[[" + name + "]]\n"
+	for _, key := range slices.Sorted(maps.Keys(keys)) {
+		if keys[key] != "" {
+			text += key + " = " + keys[key] + "\n"
+		}
+	}
+	return text
+}
+
+// serve answers on a loopback address until the test ends, with TLS if there
+// is a configuration for it.
+func serve(t *testing.T, h http.Handler, secure *tls.Config) (addr string) {
+	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
+	if secure != nil {
+		ln = tls.NewListener(ln, secure)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
-	go func() { served <- sandbox.Serve(ctx, ln, s.vendor) }()
+	go func() { served <- sandbox.Serve(ctx, ln, h) }()
 	t.Cleanup(func() { cancel(); <-served })
-	// Some body bytes apart from the answer make the moment of doubt longer.
-	if err := s.vendor.SetFaults(sandbox.Fault{Kind: sandbox.Slow, Route: sandbox.RouteMedia, Delay: sandbox.Duration(rnd.Int64N(int64(8 * time.Millisecond)))}); err != nil {
+	return ln.Addr().String()
+}
+
+// misbehave switches the vendor's faults; without any it is healed.
+func (s *site) misbehave(t *testing.T, faults ...sandbox.Fault) {
+	t.Helper()
+	if err := s.vendor.SetFaults(faults...); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"state", "drop", "archive"} {
-		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
-			t.Fatal(err)
-		}
-	}
-	text := fmt.Sprintf(`[ledger]
-path = "state/ledger.db"
-[http]
-listen = ""
-[[source]]
-name = "drop"
-path = "drop"
-destinations = ["callminer"]
-settle = "20ms"
-after = "move"
-archive = "archive"
-[[destination]]
-name = "callminer"
-type = "callminer"
-base_url = "http://%[1]s/ingestion"
-token_url = "http://%[1]s/connect/token"
-client_id = "id"
-client_secret = "plain:secret"
-source_id = "Recorder"
-rate = "unlimited"
-doubt_settle = "50ms"
-`, ln.Addr())
-	if err := os.WriteFile(s.path("ingestd.toml"), []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return s
 }
 
 func (s *site) path(elem ...string) string { return filepath.Join(append([]string{s.dir}, elem...)...) }
@@ -99,21 +139,38 @@ func (s *site) path(elem ...string) string { return filepath.Join(append([]strin
 // names, fsynced, renamed, directory fsynced.
 func (s *site) drop(rnd *rand.Rand) error {
 	wav := makeWAV(2000+rnd.IntN(30000), rnd)
-	name := fmt.Sprintf("call%04d", len(s.all))
-	sum := sha256.Sum256(wav)
-	// The vendor's id follows from destination, call and content alone.
-	id := call.NewDelivery("callminer", "call:"+name+"/0/", sum).UUID
-	r := &recording{name: name, sha256: hex.EncodeToString(sum[:]), correlation: id}
-	s.all = append(s.all, r)
-	meta := fmt.Sprintf(`{"call_id": %q, "started_at": "2026-11-02T14:05:06Z", "direction": "inbound", "agent_name": "Dana Reyes"}`, name)
-	if err := writeDurably(s.path("drop", name+".json"), []byte(meta)); err != nil {
+	r := s.expect(wav)
+	if err := writeDurably(s.path("drop", r.name+".json"), []byte(sidecarOf(r.name))); err != nil {
 		return err
 	}
-	if err := writeDurably(s.path("drop", name+".wav"), wav); err != nil {
+	if err := writeDurably(s.path("drop", r.name+".wav"), wav); err != nil {
 		return err
 	}
 	r.durable = time.Now()
 	return nil
+}
+
+// expect notes that a recording of a new name must arrive.
+func (s *site) expect(wav []byte) *recording {
+	r := &recording{name: fmt.Sprintf("call%04d", len(s.all))}
+	r.becomes(wav)
+	s.all = append(s.all, r)
+	return r
+}
+
+// becomes sets the content that must arrive. The vendor's id follows from
+// destination, call and content alone.
+func (r *recording) becomes(wav []byte) {
+	sum := sha256.Sum256(wav)
+	if r.sha256 != "" {
+		r.was = append(r.was, r.sha256)
+	}
+	r.sha256 = hex.EncodeToString(sum[:])
+	r.correlation = call.NewDelivery("callminer", "call:"+r.name+"/0/", sum).UUID
+}
+
+func sidecarOf(name string) string {
+	return fmt.Sprintf(`{"call_id": %q, "started_at": "2026-11-02T14:05:06Z", "direction": "inbound", "agent_name": "Dana Reyes"}`, name)
 }
 
 func writeDurably(path string, content []byte) (err error) {
@@ -156,76 +213,6 @@ func makeWAV(data int, rnd *rand.Rand) []byte {
 	return b.Bytes()
 }
 
-// outcome is how a run of the daemon ended.
-type outcome struct {
-	code   int // -1: a signal
-	output string
-	trace  traceReport // of a run under a fault
-}
-
-// hang is the longest that any run may take: a sticky ENOSPC is waited for
-// about 18 s, and every delivery rests after a crash.
-const hang = 90 * time.Second
-
-// once runs `ingestd once` without a fault.
-func (s *site) once(t *testing.T) outcome {
-	t.Helper()
-	return s.run(t, "", "once", "--timeout", "60s")
-}
-
-// traced runs `ingestd once` under the fault.
-func (s *site) traced(t *testing.T, f fault) outcome {
-	t.Helper()
-	f.Report = filepath.Join(t.TempDir(), "report")
-	order, err := json.Marshal(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	out := s.run(t, string(order), "once", "--timeout", "60s")
-	raw, err := os.ReadFile(f.Report)
-	if err == nil {
-		err = json.Unmarshal(raw, &out.trace)
-	}
-	if err != nil {
-		t.Fatalf("%s: no report: %v\n%s", f, err, out.output)
-	}
-	out.code = out.trace.Code
-	return out
-}
-
-func (s *site) run(t *testing.T, order string, args ...string) outcome {
-	t.Helper()
-	if order == "" {
-		return s.runWith(t, daemonPath, nil, args...)
-	}
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s.runWith(t, self, []string{traceEnv + "=" + order}, append([]string{daemonPath}, args...)...)
-}
-
-// runWith runs a program with the site's configuration and more environment.
-func (s *site) runWith(t *testing.T, name string, env []string, args ...string) outcome {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), hang)
-	defer cancel()
-	c := exec.CommandContext(ctx, name, append(args, "--config", s.path("ingestd.toml"))...)
-	c.Dir = s.dir
-	c.WaitDelay = time.Second
-	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	c.Env = append(os.Environ(), env...)
-	out, err := c.CombinedOutput()
-	if ctx.Err() != nil {
-		t.Fatalf("the daemon hangs: no end within %s\n%s", hang, out)
-	}
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
-		t.Fatalf("run: %v\n%s", err, out)
-	}
-	return outcome{code: c.ProcessState.ExitCode(), output: string(out)}
-}
-
 // snapshot copies the ledger as a crash left it, so that looking at it does
 // not change what the next start finds. "" means there is none yet.
 func (s *site) snapshot(t *testing.T) string {
@@ -254,4 +241,17 @@ func copyFile(from, to string) error {
 	}
 	_, err = io.Copy(out, in)
 	return errors.Join(err, out.Close())
+}
+
+// serveAt serves the vendor at an address of choice as well.
+func (c *trial) serveAt(addr string) error {
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- sandbox.Serve(ctx, ln, c.vendor) }()
+	c.Cleanup(func() { cancel(); <-served })
+	return nil
 }

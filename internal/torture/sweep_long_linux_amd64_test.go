@@ -4,6 +4,7 @@ package torture
 
 import (
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 )
@@ -11,6 +12,13 @@ import (
 // step is the distance of the calls that are struck: 1, unless
 // INGESTD_SWEEP_STEP asks for a coarser look.
 func step(t *testing.T) int { return number(t, "INGESTD_SWEEP_STEP", 1) }
+
+// kinds is the order in which the sweeps go through the calls.
+var kinds = []string{"pwrite64", "fsync", "write", "openat2", "renameat2", "sendto", "unlink", "ftruncate", "fallocate"}
+
+func (f fault) name() string {
+	return strings.ReplaceAll(strings.TrimSuffix(f.at(0).String(), " 0"), " ", "_")
+}
 
 // TestSweep strikes at the first call of every kind, at the second, and so on
 // until a run ends without meeting the fault.
@@ -52,7 +60,7 @@ func TestTwice(t *testing.T) {
 		if i >= len(pairs) {
 			return false
 		}
-		kill := fault{Call: "pwrite64"}
+		kill := fault{moment: moment{Call: "pwrite64"}}
 		strike(t, &sum, seed+uint64(i), kill.at(pairs[i][0]), kill.at(pairs[i][1]))
 		return true
 	})

@@ -1,8 +1,7 @@
-//go:build torture
-
 package torture
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -27,6 +27,7 @@ var calls = map[string][]uint64{
 	"renameat2": {unix.SYS_RENAMEAT2, unix.SYS_RENAMEAT, unix.SYS_RENAME},
 	"openat2":   {unix.SYS_OPENAT2},
 	"sendto":    {unix.SYS_SENDTO, unix.SYS_SENDMSG},
+	"read":      {unix.SYS_READ, unix.SYS_PREAD64},
 	"unlink":    {unix.SYS_UNLINK, unix.SYS_UNLINKAT},
 	"ftruncate": {unix.SYS_FTRUNCATE},
 	"fallocate": {unix.SYS_FALLOCATE},
@@ -44,15 +45,13 @@ func traceMain(order string, args []string) int {
 		return 125
 	}
 	runtime.LockOSThread() // ptrace knows the thread, not the process
-	t := &tracer{fault: f, numbers: calls[f.Call], failing: map[int]bool{}}
+	t := &tracer{fault: f, failing: map[int]bool{}}
 	err := t.start(args)
 	for err == nil && !t.ended {
 		err = t.step()
 	}
 	if err == nil {
-		var raw []byte
-		raw, err = json.Marshal(t.report)
-		err = errors.Join(err, os.WriteFile(f.Report, raw, 0o600))
+		err = t.write("")
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "tracer:", err)
@@ -63,12 +62,19 @@ func traceMain(order string, args []string) int {
 
 type tracer struct {
 	fault   fault
-	numbers []uint64
 	pid     int
 	killed  bool
 	ended   bool
 	failing map[int]bool // threads within a call that was replaced by an error
+	held    int          // the thread whose call waits; 0: none
 	report  traceReport
+}
+
+// write makes the report appear whole, under its name with the suffix.
+func (t *tracer) write(suffix string) error {
+	raw, err := json.Marshal(t.report)
+	name := t.fault.Report + suffix
+	return errors.Join(err, os.WriteFile(name+".new", raw, 0o600), os.Rename(name+".new", name))
 }
 
 func (t *tracer) start(args []string) error {
@@ -80,7 +86,7 @@ func (t *tracer) start(args []string) error {
 	if err != nil {
 		return err
 	}
-	t.pid = p.Pid
+	t.pid, t.report.Pid = p.Pid, p.Pid
 	var ws unix.WaitStatus
 	if _, err := unix.Wait4(t.pid, &ws, unix.WALL, nil); err != nil {
 		return fmt.Errorf("wait for the start: %w", err)
@@ -95,9 +101,16 @@ func (t *tracer) start(args []string) error {
 // step waits for one stop of one thread and lets it go on.
 func (t *tracer) step() error {
 	var ws unix.WaitStatus
-	tid, err := unix.Wait4(-1, &ws, unix.WALL, nil)
+	options := unix.WALL
+	if t.held != 0 {
+		options |= unix.WNOHANG
+	}
+	tid, err := unix.Wait4(-1, &ws, options, nil)
 	if errors.Is(err, unix.EINTR) {
 		return nil
+	}
+	if err == nil && tid == 0 { // nothing but the held call
+		return t.free()
 	}
 	if err != nil {
 		return fmt.Errorf("wait: %w", err)
@@ -121,6 +134,9 @@ func (t *tracer) step() error {
 	case sig == unix.SIGSTOP: // every new thread begins so; nobody stops the daemon
 	default:
 		deliver = int(sig)
+	}
+	if tid == t.held {
+		return nil
 	}
 	if err := unix.PtraceSyscall(tid, deliver); err != nil && !errors.Is(err, unix.ESRCH) {
 		return fmt.Errorf("go on: %w", err)
@@ -153,11 +169,17 @@ func (t *tracer) syscall(tid int) error {
 		delete(t.failing, tid)
 		return changeRegs(tid, func(r *unix.PtraceRegs) { r.Rax = uint64(-int64(t.fault.Errno)) })
 	}
-	if info.Op != opEntry || t.killed || !slices.Contains(t.numbers, info.Nr) {
+	if info.Op != opEntry || t.killed {
 		return nil
 	}
-	target, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", t.pid, int32(info.Args[0])))
-	if info.Nr == unix.SYS_WRITE && (strings.HasPrefix(target, "anon_inode:") || strings.HasPrefix(target, "pipe:") || info.Args[0] == 2) {
+	if after := t.fault.After; len(after) > 0 {
+		if _, ok := t.match(after[0], tid, info); ok {
+			t.fault.After = after[1:]
+		}
+		return nil
+	}
+	target, ok := t.match(t.fault.moment, tid, info)
+	if !ok {
 		return nil
 	}
 	t.report.Seen++
@@ -170,6 +192,10 @@ func (t *tracer) syscall(tid int) error {
 	}
 	if t.report.Seen == n {
 		t.report.Where = filepath.Base(strings.TrimSuffix(target, " (deleted)"))
+	}
+	if t.fault.Hold {
+		t.held = tid
+		return t.write(heldSuffix)
 	}
 	if t.fault.Errno == 0 {
 		t.killed = true
@@ -194,6 +220,73 @@ func (t *tracer) note(info syscallInfo, target string) {
 		}
 		t.report.Calls = append(t.report.Calls, name+" "+target)
 	}
+}
+
+// free lets the held call go on when the test says so.
+func (t *tracer) free() error {
+	if _, err := os.Stat(t.fault.Report + freeSuffix); err != nil {
+		<-time.After(time.Millisecond) // the test acts meanwhile, and other threads run
+		return nil
+	}
+	tid := t.held
+	t.held = 0
+	if err := unix.PtraceSyscall(tid, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("go on: %w", err)
+	}
+	return nil
+}
+
+// match tells whether the call is one of the moment, and its target.
+func (t *tracer) match(m moment, tid int, info syscallInfo) (target string, ok bool) {
+	if !slices.Contains(calls[m.Call], info.Nr) {
+		return "", false
+	}
+	target, _ = os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", t.pid, int32(info.Args[0])))
+	writes := m.Call == "write" || m.Call == inOrder && info.Nr == unix.SYS_WRITE
+	if writes && (strings.HasPrefix(target, "anon_inode:") || strings.HasPrefix(target, "pipe:") || info.Args[0] == 2) {
+		return "", false
+	}
+	ok = strings.Contains(target+"$", m.On) && (m.Has == "" || bytes.Contains(content(tid, info), []byte(m.Has)))
+	return target, ok
+}
+
+// content is what the call writes, or the paths that it names: at most
+// 128 KiB of the daemon's memory.
+func content(tid int, info syscallInfo) []byte {
+	args := info.Args
+	switch info.Nr {
+	case unix.SYS_WRITE, unix.SYS_PWRITE64, unix.SYS_SENDTO:
+		return memory(tid, args[1], min(args[2], 128<<10))
+	case unix.SYS_OPENAT2:
+		return text(tid, args[1])
+	case unix.SYS_RENAMEAT2, unix.SYS_RENAMEAT:
+		return slices.Concat(text(tid, args[1]), []byte{'\n'}, text(tid, args[3]))
+	case unix.SYS_RENAME:
+		return slices.Concat(text(tid, args[0]), []byte{'\n'}, text(tid, args[1]))
+	}
+	return nil
+}
+
+func text(tid int, at uint64) []byte {
+	// A page at a time: what follows the path may not be mapped.
+	raw := memory(tid, at, min(4096, 4096-at%4096))
+	if end := bytes.IndexByte(raw, 0); end >= 0 {
+		raw = raw[:end]
+	}
+	return raw
+}
+
+func memory(tid int, at, n uint64) []byte {
+	if n == 0 {
+		return nil
+	}
+	buf := make([]byte, n)
+	local := []unix.Iovec{{Base: &buf[0], Len: n}}
+	got, err := unix.ProcessVMReadv(tid, local, []unix.RemoteIovec{{Base: uintptr(at), Len: int(n)}}, 0)
+	if err != nil {
+		return nil
+	}
+	return buf[:got]
 }
 
 func changeRegs(tid int, change func(*unix.PtraceRegs)) error {

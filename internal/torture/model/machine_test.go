@@ -1,5 +1,3 @@
-//go:build torture
-
 package model
 
 import (
@@ -213,6 +211,9 @@ func (w *world) ids(query string, args ...any) (out []int64) {
 			w.violate("%s: %v", query, err)
 		}
 		out = append(out, id)
+	}
+	if err := rows.Err(); err != nil {
+		w.violate("%s: %v", query, err)
 	}
 	return out
 }

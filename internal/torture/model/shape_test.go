@@ -1,8 +1,7 @@
-//go:build torture
-
 package model
 
 import (
+	"slices"
 	"time"
 
 	"pgregory.net/rapid"
@@ -119,8 +118,10 @@ const (
 
 func points() []point {
 	none := make([]point, 30)
-	return append(none, beforeDeclaring, afterDeclaring, afterDeclare, afterDeclared, afterSending, inMedia, atGate,
-		afterCommitting, afterCommitting, inTail, afterTail, afterTail)
+	return slices.Concat(none, []point{
+		beforeDeclaring, afterDeclaring, afterDeclare, afterDeclared, afterSending, inMedia, atGate,
+		afterCommitting, afterCommitting, inTail, afterTail, afterTail,
+	})
 }
 
 // script is one attempt as it will go.

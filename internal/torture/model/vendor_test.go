@@ -1,5 +1,3 @@
-//go:build torture
-
 package model
 
 import (
@@ -87,11 +85,11 @@ func (s askable) Reconcile(_ context.Context, a senders.Attempt) (senders.Verdic
 		how, p.answers = p.answers[0], p.answers[1:]
 	}
 	verdict := senders.Verdict{Outcome: senders.Unknown}
-	switch {
-	case how == failing:
+	switch how {
+	case failing:
 		w.noteLocked("%s: question about %.6s fails", v.shape.name, key)
 		return verdict, errGone
-	case how == truth:
+	case truth:
 		verdict.Outcome = senders.Absent
 		for _, e := range v.effects[key] {
 			if time.Since(e.at) >= listingLag {
