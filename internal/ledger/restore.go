@@ -58,7 +58,7 @@ func (t *tx) putInDoubt(epoch int64) (int, error) {
 	var open []shortDelivery
 	err := t.rows("SELECT "+shortDeliveryColumns+` FROM deliveries AS d INDEXED BY deliveries_open
 		WHERE (state IN ('planned', 'declaring', 'declared', 'sending', 'committing') OR state = 'in_doubt' AND doubt_since < ?)
-		AND (`+inOpenStates+") LIMIT ?", []any{epoch, restoreBatch},
+		AND (`+inOpenStates+") LIMIT ? + 0", []any{epoch, restoreBatch},
 		func(row scanner) error {
 			var d shortDelivery
 			err := row.Scan(d.dest()...)

@@ -24,9 +24,9 @@ type Rival struct {
 func (l *Ledger) Rivals(ctx context.Context, source, sidecar, key string, except int64, limit int) ([]Rival, error) {
 	var out []Rival
 	err := l.reader.rows(ctx, `SELECT * FROM (SELECT r.id, r.path, 0, 0, NULL FROM recording_keys AS k JOIN recordings AS r ON r.id = k.recording_id
-			WHERE k.sidecar = ?1 AND k.key = ?2 AND r.source = ?3 AND r.current = 1 AND r.id <> ?4 LIMIT ?5)
+			WHERE k.sidecar = ?1 AND k.key = ?2 AND r.source = ?3 AND r.current = 1 AND r.id <> ?4 LIMIT ?5 + 0)
 		UNION ALL SELECT * FROM (SELECT r.id, r.path, u.document_id, u.row, u.sha256 FROM recording_documents AS u JOIN recordings AS r ON r.id = u.recording_id
-			WHERE u.sidecar = ?1 AND u.key = ?2 AND r.source = ?3 AND r.current = 1 AND r.id <> ?4 LIMIT ?5)`,
+			WHERE u.sidecar = ?1 AND u.key = ?2 AND r.source = ?3 AND r.current = 1 AND r.id <> ?4 LIMIT ?5 + 0)`,
 		[]any{sidecar, key, source, except, limit},
 		func(rows *sql.Rows) error {
 			var r Rival
