@@ -139,12 +139,6 @@ func (j *journal) declared() bool {
 	return j.state == ledger.Declared || j.state == ledger.Sending || j.state == ledger.Committing
 }
 
-func (j *journal) declaring() bool {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.state == ledger.Declaring
-}
-
 // unknown classifies an error that the sender did not: by how far it came.
 func (j *journal) unknown(err error) *senders.Error {
 	if j.passedGate() {
