@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/textproto"
 	"net/url"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -217,6 +218,10 @@ func encode(d declaration) ([]byte, error) {
 func (r *request) frame() (contentType string, prologue, epilogue []byte, err error) {
 	var b bytes.Buffer
 	w := multipart.NewWriter(&b)
+	// The key is a hash over the content, so no content can hold it.
+	if err := w.SetBoundary("ingestd-" + strings.TrimSuffix(r.fileName, path.Ext(r.fileName))); err != nil {
+		return "", nil, nil, err
+	}
 	_, err = w.CreatePart(textproto.MIMEHeader{
 		"Content-Disposition": {fmt.Sprintf(`form-data; name="%s"; filename="%s"`, r.fileName, r.fileName)},
 		"Content-Type":        {"application/octet-stream"},
@@ -251,7 +256,7 @@ func (c *Client) Plan(item call.Item) (senders.Plan, error) {
 	if err != nil {
 		return senders.Plan{}, err
 	}
-	_, prologue, epilogue, err := r.frame()
+	contentType, prologue, epilogue, err := r.frame()
 	if err != nil {
 		return senders.Plan{}, rejected("bad_value", "the form cannot be written", err)
 	}
@@ -264,7 +269,7 @@ func (c *Client) Plan(item call.Item) (senders.Plan, error) {
 		{
 			Step: "upload", Method: http.MethodPost, URL: c.base + "/interactions/{interactionIdentifier}/upload",
 			Headers: map[string]string{
-				"Content-Type":   "multipart/form-data",
+				"Content-Type":   contentType,
 				"Content-Length": strconv.FormatInt(int64(len(prologue)+len(epilogue))+r.bytes, 10),
 			},
 			Body: fmt.Sprintf("one file part %s with %d bytes", r.fileName, r.bytes),
