@@ -59,7 +59,7 @@ func (pl *pool) run(ctx, hard context.Context) error {
 			continue
 		}
 		if len(batch) == 0 {
-			next, ok, err := pl.p.ledger.NextDelivery(ctx, pl.dest.Name)
+			next, ok, err := pl.nextDue(ctx)
 			switch {
 			case err != nil || !ok || next.After(now.Add(idleBeat)):
 				next = now.Add(idleBeat)
@@ -118,9 +118,12 @@ func (pl *pool) start(ctx, hard context.Context, workers *errgroup.Group, d ledg
 			<-pl.slots
 			pl.wake()
 		}()
-		if d.State == ledger.InDoubt {
+		switch d.State {
+		case ledger.InDoubt:
 			pl.settleDoubt(hard, d)
-		} else {
+		case ledger.Accepted:
+			pl.confirm(hard, d)
+		default:
 			pl.attempt(ctx, hard, d)
 		}
 		pl.p.Beat()
@@ -130,7 +133,8 @@ func (pl *pool) start(ctx, hard context.Context, workers *errgroup.Group, d ledg
 }
 
 // due takes the next deliveries: doubts first, then the sources in turn, one
-// delivery of each at a time. Rows that workers hold are left out.
+// delivery of each at a time, then questions about what was accepted, so that
+// those cannot hold up a backlog. Rows that workers hold are left out.
 func (pl *pool) due(ctx context.Context, now time.Time) ([]ledger.Delivery, error) {
 	held := pl.flight.size()
 	var batch []ledger.Delivery
@@ -160,7 +164,24 @@ func (pl *pool) due(ctx context.Context, now time.Time) ([]ledger.Delivery, erro
 			}
 		}
 	}
-	return batch, nil
+	if !pl.confirms() {
+		return batch, nil
+	}
+	questions, err := pl.p.ledger.DueConfirms(ctx, pl.dest.Name, now, max(pl.dest.Workers/4, 1)+held)
+	return pl.appendFree(batch, questions), err
+}
+
+// nextDue is when the next delivery or question is due; false: none is.
+func (pl *pool) nextDue(ctx context.Context) (time.Time, bool, error) {
+	next, ok, err := pl.p.ledger.NextDelivery(ctx, pl.dest.Name)
+	if err != nil || !pl.confirms() {
+		return next, ok, err
+	}
+	question, asks, err := pl.p.ledger.NextConfirm(ctx, pl.dest.Name)
+	if asks && (!ok || question.Before(next)) {
+		next, ok = question, true
+	}
+	return next, ok, err
 }
 
 func (pl *pool) appendFree(batch, rows []ledger.Delivery) []ledger.Delivery {
