@@ -233,6 +233,9 @@ func secrets(d config.Destination) []senders.Secret {
 	if d.BehavioralSignals != nil {
 		return []senders.Secret{d.BehavioralSignals.Token}
 	}
+	if d.ElevateAI != nil {
+		return []senders.Secret{d.ElevateAI.Token}
+	}
 	return nil
 }
 
