@@ -246,7 +246,9 @@ func (d *decoder) source(i int, t table) Source {
 }
 
 // vendors that a destination may name.
-func vendors() []string { return []string{"authenticx", "behavioralsignals", "callminer", "elevateai", "voyc"} }
+func vendors() []string {
+	return []string{"authenticx", "behavioralsignals", "callminer", "elevateai", "voyc"}
+}
 
 func (d *decoder) destination(i int, t table) Destination {
 	path := fmt.Sprintf("destination[%d]", i)
