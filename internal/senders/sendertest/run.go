@@ -27,7 +27,7 @@ func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
 		{"Answers", runAnswers},
 		{"Duplicate", runDuplicate},
 		{"Token", runToken},
-		{"Reuse", runReuse},
+		{"IDs", runIDs},
 		{"Questions", runQuestions},
 		{"Source", runSource},
 		{"Ending", runEnding},
