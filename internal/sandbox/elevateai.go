@@ -153,7 +153,7 @@ func (c *ElevateAI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // route finds what serves a path; nil if nothing does.
 func (c *ElevateAI) route(x *exchange, path string) (method string, serve func(*exchange)) {
 	rest, ok := strings.CutPrefix(path, c.base)
-	if ok && rest == "" {
+	if ok && (rest == "" || rest == "/") { // the vendor's Python SDK ends it with a slash
 		x.line.Route = RouteDeclare
 		return http.MethodPost, c.declare
 	}

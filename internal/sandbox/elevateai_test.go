@@ -148,6 +148,9 @@ func TestElevateUpload(t *testing.T) {
 			t.Errorf("%s with another token: %d %s", path, got, text)
 		}
 	}
+	if got, _ := e.request("POST", "/interactions/", "application/json", declared); got != 201 {
+		t.Errorf("with a slash at the end, as the vendor's SDK has it: %d", got)
+	}
 	if got, _ := e.request("POST", "/interactions/"+id+"/upload", "application/octet-stream", "x"); got != 415 {
 		t.Errorf("raw bytes: %d", got)
 	}
@@ -212,9 +215,9 @@ func TestElevateFaults(t *testing.T) {
 			ElevateAI: sandbox.ElevateAIOptions{CutFails: fails},
 		})
 		id := e.declare()
-		first, second := e.upload(id), 0
+		first := e.upload(id)
 		_, got := e.status(id)
-		if second = e.upload(id); first != 0 || (got["status"] == "fileUploadFailed") != fails || second != map[bool]int{false: 201, true: 409}[fails] {
+		if second := e.upload(id); first != 0 || (got["status"] == "fileUploadFailed") != fails || second != map[bool]int{false: 201, true: 409}[fails] {
 			t.Errorf("%d, %v, %d", first, got, second)
 		}
 	}

@@ -33,6 +33,15 @@ func forget(ids map[string]string, id string) map[string]string {
 	return map[string]string{idName: "", fmt.Sprint(formerPrefix, n): id}
 }
 
+// voided are the changes of ids after a status with which the identifier has
+// no future: without them, a person's retry would end where this one did.
+func voided(e *senders.Error, ids map[string]string, id string) map[string]string {
+	if e.Code == codeGone || e.Code == codeTwofold {
+		return forget(ids, id)
+	}
+	return nil
+}
+
 // remoteID is what an identifier may look like. The documents show a GUID; it
 // goes into URLs, the ledger and a terminal.
 var remoteID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:~-]{0,127}$`)
@@ -131,12 +140,13 @@ func (c *Client) look(ctx context.Context, a senders.Attempt, answer senders.Ans
 			Text: "ElevateAI refused the upload because it holds the recording already",
 		}, nil
 	case err == nil && s.landed():
-		return senders.Receipt{}, held(answer, "foreign_upload", "ElevateAI holds a recording under an interaction to which none was sent whole; compare it in ElevateAI, then `ingestd retry`")
+		e = held(answer, "foreign_upload", "ElevateAI holds a recording under an interaction to which none was sent whole; compare it in ElevateAI, then `ingestd retry` declares it anew")
+		e.IDs = forget(a.IDs, id)
 	case err == nil && s.failed():
 		e.Class, e.Code, e.IDs = senders.Refused, "upload_failed", forget(a.IDs, id)
 		e.Text = "ElevateAI gave the interaction up; the recording is declared anew"
 	case err != nil && err.Class == senders.Held && err.Code != codeGone:
-		err.HTTPStatus, err.Bytes = answer.Status, answer.Sent
+		err.HTTPStatus, err.Bytes, err.IDs = answer.Status, answer.Sent, voided(err, a.IDs, id)
 		return senders.Receipt{}, err
 	case err != nil && err.Code == codeGone && !answer.Passed:
 		return senders.Receipt{}, c.gone(e, a, id)

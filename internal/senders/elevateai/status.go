@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -17,9 +18,11 @@ import (
 // for (documentation, "Check the processing status": 30 s for audio).
 const askEvery = 30 * time.Second
 
-// codeGone marks a 404 for an identifier, codeTooSoon a question not asked.
+// codeGone marks a 404 for an identifier, codeTwofold a status that says two
+// things, codeTooSoon a question not asked.
 const (
 	codeGone    = "interaction_gone"
+	codeTwofold = "contradictory_status"
 	codeTooSoon = "asked_lately"
 )
 
@@ -69,7 +72,7 @@ func (c *Client) status(ctx context.Context, id string) (interaction, *senders.E
 	case got.Identifier != "" && !strings.EqualFold(got.Identifier, id):
 		return interaction{}, held(answer, "foreign_id", "ElevateAI answered with the status of another interaction")
 	case got.landed() && got.failed() && strings.ToLower(got.Status) != processingFailed:
-		return interaction{}, held(answer, "contradictory_status", "ElevateAI says that the upload failed and that it is complete; look the interaction up in ElevateAI, then `ingestd retry`")
+		return interaction{}, held(answer, codeTwofold, "ElevateAI says that the upload failed and that it is complete; look the interaction up in ElevateAI, then `ingestd retry`")
 	}
 	return got, nil
 }
@@ -78,7 +81,8 @@ func (c *Client) status(ctx context.Context, id string) (interaction, *senders.E
 func (c *Client) ask(ctx context.Context, id string) (senders.Answer, *senders.Error) {
 	h, err := c.ready(ctx)
 	if err != nil {
-		e, _ := err.(*senders.Error) // ready makes no other
+		var e *senders.Error
+		errors.As(err, &e) // ready makes no other
 		return senders.Answer{}, e
 	}
 	c.asked.note(id, c.deps.Now())
@@ -98,10 +102,8 @@ func (c *Client) Reconcile(ctx context.Context, a senders.Attempt) (senders.Verd
 	switch {
 	case e != nil && e.Code == codeTooSoon:
 		return senders.Verdict{Outcome: senders.Unknown, Text: e.Text}, nil
-	case e != nil && e.Code == codeGone:
-		e.IDs = forget(a.IDs, id) // so that a person's retry begins anew
-		return senders.Verdict{}, e
 	case e != nil:
+		e.IDs = voided(e, a.IDs, id)
 		return senders.Verdict{}, e
 	case s.landed():
 		return senders.Verdict{Outcome: senders.Present, Text: "ElevateAI holds the recording"}, nil
