@@ -229,9 +229,10 @@ func secrets(d config.Destination) []senders.Secret {
 		return []senders.Secret{d.AuthenticX.ClientSecret}
 	case d.Voyc != nil:
 		return []senders.Secret{d.Voyc.Token}
-	}
-	if d.BehavioralSignals != nil {
+	case d.BehavioralSignals != nil:
 		return []senders.Secret{d.BehavioralSignals.Token}
+	case d.ElevateAI != nil:
+		return []senders.Secret{d.ElevateAI.Token}
 	}
 	return nil
 }

@@ -75,6 +75,12 @@ func (a *app) printStatus(s ledger.Status) {
 			}
 		}
 		fmt.Fprintln(out)
+		if n := s.ProcessingFailed[name]; n > 0 {
+			fmt.Fprintf(out, "  %d of them the vendor could not process: ingestd list --reason %s\n", n, ledger.ProcessingFailed)
+		}
+		if n := s.OrphanDeclares[name]; n > 0 {
+			fmt.Fprintf(out, "  %d declares whose answer was lost since ever; each may count towards the vendor's quota\n", n)
+		}
 	}
 	if len(s.LastErrors) > 0 {
 		fmt.Fprintln(out)

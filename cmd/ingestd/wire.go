@@ -14,6 +14,7 @@ import (
 	"ingestd/internal/senders/authenticx"
 	"ingestd/internal/senders/behavioralsignals"
 	"ingestd/internal/senders/callminer"
+	"ingestd/internal/senders/elevateai"
 	"ingestd/internal/senders/voyc"
 	"ingestd/internal/sidecar"
 )
@@ -75,6 +76,9 @@ func (a *app) destination(d config.Destination, log *slog.Logger) (pipeline.Dest
 			deps.ChannelID = d.ChannelID.Eval
 		}
 		out.Sender, err = voyc.New(*d.Voyc, deps)
+	case d.ElevateAI != nil:
+		out.Confirm = d.ElevateAI.Confirm
+		out.Sender, err = elevateai.New(*d.ElevateAI, elevateai.Deps{Fields: fields(d.Fields), Lane: lane, Log: log, Now: a.now, Dial: a.dial})
 	default:
 		err = fmt.Errorf("type %q has no sender", d.Common.Type)
 	}

@@ -23,7 +23,7 @@ const module = "ingestd"
 var mayImport = map[string][]string{
 	"cmd/ingestd":                        {"*"},
 	"internal/call":                      {},
-	"internal/config":                    {"internal/mapping", "internal/senders", "internal/senders/authenticx", "internal/senders/behavioralsignals", "internal/senders/callminer", "internal/senders/voyc", "internal/sidecar", "internal/watcher"},
+	"internal/config":                    {"internal/mapping", "internal/senders", "internal/senders/authenticx", "internal/senders/behavioralsignals", "internal/senders/callminer", "internal/senders/elevateai", "internal/senders/voyc", "internal/sidecar", "internal/watcher"},
 	"internal/failpoint":                 {},
 	"internal/ledger":                    {"internal/call", "internal/failpoint"},
 	"internal/mapping":                   {"internal/call"},
@@ -35,6 +35,7 @@ var mayImport = map[string][]string{
 	"internal/senders/callminer":         {"internal/call", "internal/senders"},
 	"internal/senders/behavioralsignals": {"internal/call", "internal/senders"},
 	"internal/senders/voyc":              {"internal/call", "internal/senders"},
+	"internal/senders/elevateai":         {"internal/call", "internal/senders"},
 	"internal/sidecar":                   {"internal/call"},
 	"internal/status":                    {"internal/ledger"},
 	"internal/watcher":                   {"internal/failpoint"},

@@ -30,6 +30,7 @@ import (
 	"ingestd/internal/senders/authenticx"
 	"ingestd/internal/senders/behavioralsignals"
 	"ingestd/internal/senders/callminer"
+	"ingestd/internal/senders/elevateai"
 	"ingestd/internal/senders/voyc"
 	"ingestd/internal/sidecar"
 	"ingestd/internal/watcher"
@@ -120,6 +121,7 @@ type Destination struct {
 	AuthenticX        *authenticx.Config
 	BehavioralSignals *behavioralsignals.Config
 	Voyc              *voyc.Config
+	ElevateAI         *elevateai.Config
 
 	Fields        *mapping.Fields // [destination.fields], compiled; nil when there are none
 	CorrelationID *mapping.Text   // callminer's correlation_id, compiled; nil: the default
@@ -244,7 +246,9 @@ func (d *decoder) source(i int, t table) Source {
 }
 
 // vendors that a destination may name.
-func vendors() []string { return []string{"authenticx", "behavioralsignals", "callminer", "voyc"} }
+func vendors() []string {
+	return []string{"authenticx", "behavioralsignals", "callminer", "elevateai", "voyc"}
+}
 
 func (d *decoder) destination(i int, t table) Destination {
 	path := fmt.Sprintf("destination[%d]", i)
@@ -273,6 +277,10 @@ func (d *decoder) destination(i int, t table) Destination {
 		c := voyc.DefaultConfig()
 		d.fill(path, t, reflect.ValueOf(&c).Elem())
 		return Destination{Common: c.Common, Voyc: &c}
+	case "elevateai":
+		c := elevateai.DefaultConfig()
+		d.fill(path, t, reflect.ValueOf(&c).Elem())
+		return Destination{Common: c.Common, ElevateAI: &c}
 	case "":
 		d.add(under(path, "type"), "is missing", "known: "+strings.Join(vendors(), ", "))
 	default:

@@ -68,6 +68,8 @@ func (c *Config) destination(d *defects, i int) {
 		d.rooms(path, dest.BehavioralSignals.Validate())
 	case dest.Voyc != nil:
 		d.rooms(path, dest.Voyc.Validate())
+	case dest.ElevateAI != nil:
+		d.rooms(path, dest.ElevateAI.Validate())
 	default:
 		return // the missing vendor is reported already
 	}

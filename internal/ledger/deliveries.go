@@ -115,6 +115,26 @@ func (l *Ledger) DueDoubts(ctx context.Context, destination string, now time.Tim
 		destination, now.UnixMilli(), limit)
 }
 
+// DueConfirms returns accepted deliveries about whose processing the next
+// question is due, the oldest first.
+func (l *Ledger) DueConfirms(ctx context.Context, destination string, now time.Time, limit int) ([]Delivery, error) {
+	return l.deliveries(ctx, "SELECT "+deliveryColumns+` FROM deliveries AS d INDEXED BY deliveries_unconfirmed
+		WHERE d.destination = ? AND d.next_attempt <= ? AND d.state = 'accepted' AND d.reason = 'unconfirmed' ORDER BY d.next_attempt, d.id LIMIT ?`,
+		destination, now.UnixMilli(), limit)
+}
+
+// NextConfirm returns the time of the next such question, or false if there
+// is none.
+func (l *Ledger) NextConfirm(ctx context.Context, destination string) (time.Time, bool, error) {
+	var next sql.NullInt64
+	err := l.reader.row(ctx, `SELECT min(next_attempt) FROM deliveries INDEXED BY deliveries_unconfirmed
+		WHERE destination = ? AND state = 'accepted' AND reason = 'unconfirmed'`, []any{destination}, []any{&next})
+	if err != nil {
+		return time.Time{}, false, fmt.Errorf("read next question: %w", err)
+	}
+	return instant(next), next.Valid, nil
+}
+
 // NextDelivery returns the earliest time at which a planned, declared or
 // doubtful delivery of the destination is due, or false if none is. It steps
 // from source to source through the due index.

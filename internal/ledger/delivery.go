@@ -36,7 +36,8 @@ type Step struct {
 	Bytes      int64  // media bytes that left
 	// IDs are stored beside those known; an empty value deletes the name.
 	IDs map[string]string
-	// NextAttempt of planned, declared and in_doubt; zero: now.
+	// NextAttempt of planned, declared, in_doubt, and of accepted with the
+	// reason Unconfirmed; zero: now.
 	NextAttempt  time.Time
 	BeginAttempt bool // attempts + 1
 	Unburn       bool // attempts - 1: the attempt did not reach the vendor

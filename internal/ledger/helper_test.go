@@ -5,12 +5,10 @@ import (
 	"crypto/sha256"
 	"database/sql"
 	"encoding/hex"
-	"errors"
 	"io/fs"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
-	"testing/fstest"
 	"time"
 
 	"ingestd/internal/call"
@@ -193,21 +191,3 @@ func (f onlyFirst) ReadDir(name string) ([]fs.DirEntry, error) {
 	all, err := fs.ReadDir(f.FS, name)
 	return all[:1], err
 }
-
-// withBad adds a migration that fails.
-type withBad struct{ fs.FS }
-
-func (f withBad) ReadDir(name string) ([]fs.DirEntry, error) {
-	all, err := fs.ReadDir(f.FS, name)
-	bad, err2 := fs.ReadDir(badMigration, ".")
-	return append(all, bad...), errors.Join(err, err2)
-}
-
-func (f withBad) Open(name string) (fs.File, error) {
-	if file, err := badMigration.Open(name); err == nil && name != "." {
-		return file, nil
-	}
-	return f.FS.Open(name)
-}
-
-var badMigration = fstest.MapFS{"00003_bad.sql": {Data: []byte("-- +goose Up\nNO SQL;\n")}}

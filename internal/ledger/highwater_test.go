@@ -359,8 +359,7 @@ func TestFailedStartIsNoRestore(t *testing.T) {
 	s := newSite(t)
 	planned(t, s.l, "a.wav", "a", "", "alpha")
 	s.frozen()
-	bad := must[schema](t)(programSchema())
-	bad.files, bad.version = withBad{bad.files}, 3
+	bad := oneMore(t, "NO SQL;\n")
 	if _, err := open(t.Context(), Options{Path: s.path, Now: s.c.now}, bad); err == nil || !strings.Contains(err.Error(), "migrate") {
 		t.Fatalf("%v", err)
 	}

@@ -105,8 +105,8 @@ func (t *tx) move(d shortDelivery, steps ...Step) error {
 		reasonText = ""
 	}
 	var next any // NULL leaves it as it is
-	switch last.To {
-	case Planned, Declared, InDoubt:
+	switch {
+	case last.To == Planned, last.To == Declared, last.To == InDoubt, last.To == Accepted && last.Reason == Unconfirmed:
 		next = t.dueOrNow(last.NextAttempt)
 	}
 	err := t.one(`UPDATE deliveries SET state = ?1, reason = ?2, reason_text = ?3, attempts = ?4, crashes = crashes + ?13, ver = ver + 1, updated = ?5,

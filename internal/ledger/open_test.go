@@ -3,6 +3,8 @@ package ledger
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -259,26 +261,31 @@ func TestCloseIsClean(t *testing.T) {
 	}
 }
 
+// oneMore is the schema of a newer program; its migration ends with bad.
+func oneMore(t *testing.T, bad string) schema {
+	s := must[schema](t)(programSchema())
+	files := fstest.MapFS{}
+	for _, name := range must[[]string](t)(fs.Glob(s.files, "*.sql")) {
+		files[name] = &fstest.MapFile{Data: must[[]byte](t)(fs.ReadFile(s.files, name))}
+	}
+	s.version++
+	s.files = files
+	files[fmt.Sprintf("%05d_more.sql", s.version)] = &fstest.MapFile{
+		Data: fmt.Appendf(nil, "-- +goose Up\nALTER TABLE meta ADD COLUMN more TEXT;\nPRAGMA user_version = %d;\n%s", s.version, bad),
+	}
+	return s
+}
+
 // A newer program backs an older ledger up before it migrates it.
 func TestMigrationBacksUpFirst(t *testing.T) {
 	path := made(t)
-	s := must[schema](t)(programSchema())
-	first, err := migrationFiles.ReadFile("migrations/00001_init.sql")
-	check(t, err)
-	second, err := migrationFiles.ReadFile("migrations/00002_restore.sql")
-	check(t, err)
-	s.version = 3
-	s.files = fstest.MapFS{
-		"00001_init.sql":    {Data: first},
-		"00002_restore.sql": {Data: second},
-		"00003_more.sql":    {Data: []byte("-- +goose Up\nALTER TABLE meta ADD COLUMN more TEXT;\nPRAGMA user_version = 3;\n")},
-	}
+	s := oneMore(t, "")
 	l, err := open(context.Background(), Options{Path: path}, s)
 	check(t, err)
 	check(t, l.w.write(t.Context(), "use it", func(x *tx) error { return x.exec("UPDATE meta SET more = 'x'") }))
 	l.reader.Close()
 	check(t, l.Close())
-	backups, err := filepath.Glob(path + ".v2-*.backup")
+	backups, err := filepath.Glob(fmt.Sprintf("%s.v%d-*.backup", path, s.version-1))
 	check(t, err)
 	if len(backups) != 1 {
 		t.Fatalf("backups = %v", backups)
@@ -296,17 +303,7 @@ func TestMigrationBacksUpFirst(t *testing.T) {
 // A migration that fails leaves the ledger at its version.
 func TestFailedMigration(t *testing.T) {
 	path := made(t)
-	s := must[schema](t)(programSchema())
-	first, err := migrationFiles.ReadFile("migrations/00001_init.sql")
-	check(t, err)
-	second, err := migrationFiles.ReadFile("migrations/00002_restore.sql")
-	check(t, err)
-	s.version = 3
-	s.files = fstest.MapFS{
-		"00001_init.sql":    {Data: first},
-		"00002_restore.sql": {Data: second},
-		"00003_more.sql":    {Data: []byte("-- +goose Up\nALTER TABLE meta ADD COLUMN more TEXT;\nPRAGMA user_version = 3;\nNO SQL;\n")},
-	}
+	s := oneMore(t, "NO SQL;\n")
 	if _, err := open(context.Background(), Options{Path: path}, s); err == nil {
 		t.Fatal("opened after a failed migration")
 	}

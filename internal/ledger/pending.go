@@ -49,7 +49,7 @@ func (l *Ledger) Pending(ctx context.Context, sources []string) (Pending, error)
 			return Pending{}, fmt.Errorf("pending: %w", err)
 		}
 	}
-	s := Status{Sources: map[string]map[string]int64{}, Destinations: map[string]map[string]int64{}, NeedsPerson: map[string]int64{}}
+	s := Status{Sources: map[string]map[string]int64{}, Destinations: map[string]map[string]int64{}, NeedsPerson: map[string]int64{}, ProcessingFailed: map[string]int64{}}
 	if err := l.reader.counts(ctx, &s); err != nil {
 		return Pending{}, fmt.Errorf("pending: %w", err)
 	}

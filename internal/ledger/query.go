@@ -94,6 +94,10 @@ type Status struct {
 	Daemon          Daemon                      `json:"daemon"`
 	NeedsPerson     map[string]int64            `json:"needs_person"` // reason -> deliveries and recordings
 	LastErrors      []LastError                 `json:"last_errors"`  // the newest of each destination
+	// By destination: deliveries that the vendor took and could not process,
+	// and step-1 requests that may have had an effect which nobody uses.
+	ProcessingFailed map[string]int64 `json:"processing_failed"`
+	OrphanDeclares   map[string]int64 `json:"orphan_declares"`
 }
 
 // Daemon tells whether a daemon holds the ledger.

@@ -58,8 +58,8 @@ var recordingMoves = map[RecordingState][]RecordingState{
 }
 
 // moves is the table of docs/states.md: from -> to. A state that leads to
-// itself may be noted again (another look at a doubt, an attempt that ended
-// before its first step).
+// itself may be noted again (another look at a doubt, another question about
+// an acceptance, an attempt that ended before its first step).
 var moves = map[State][]State{
 	Planned:    {Planned, Declaring, Sending, InDoubt, Rejected, Held, Cancelled},
 	Declaring:  {Declaring, Planned, Declared, InDoubt, Accepted, Rejected, Held},
@@ -67,13 +67,20 @@ var moves = map[State][]State{
 	Sending:    {Planned, Declared, Committing, InDoubt, Accepted, Rejected, Held},
 	Committing: {Planned, Declared, InDoubt, Accepted, Rejected, Held},
 	InDoubt:    {Planned, Declared, InDoubt, Accepted, Held, Cancelled},
-	Accepted:   {Confirmed},
+	Accepted:   {Accepted, Confirmed},
 	Confirmed:  {},
 	Rejected:   {Planned, Cancelled},
 	Held:       {Planned, InDoubt, Accepted, Cancelled},
 	Duplicate:  {Duplicate},
 	Cancelled:  {Planned, InDoubt, Rejected, Held},
 }
+
+// Reasons of an accepted delivery whose vendor is asked what became of it.
+const (
+	Unconfirmed      = "unconfirmed"       // not known yet; NextAttempt is the next question
+	ProcessingFailed = "processing_failed" // the vendor has it and could not process it
+	Unconfirmable    = "unconfirmable"     // asking again cannot help
+)
 
 // RecordingStates returns all states of a recording, in the order of its way.
 func RecordingStates() []RecordingState {

@@ -16,8 +16,9 @@ func (r *Reader) Status(ctx context.Context) (Status, error) {
 	s := Status{
 		Sources: map[string]map[string]int64{}, Destinations: map[string]map[string]int64{},
 		NeedsPerson: map[string]int64{}, LastErrors: []LastError{},
+		ProcessingFailed: map[string]int64{}, OrphanDeclares: map[string]int64{},
 	}
-	for _, part := range []func(context.Context, *Status) error{r.counts, r.late, r.oldest, r.lastErrors, r.daemon} {
+	for _, part := range []func(context.Context, *Status) error{r.counts, r.late, r.oldest, r.lastErrors, r.orphanDeclares, r.daemon} {
 		if err := part(ctx, &s); err != nil {
 			return Status{}, fmt.Errorf("status: %w", err)
 		}
@@ -45,6 +46,9 @@ func (r *Reader) counts(ctx context.Context, s *Status) error {
 				}
 			}
 			s.Sources[scope][state] += n
+		}
+		if n > 0 && state == string(Accepted) && reason == ProcessingFailed {
+			s.ProcessingFailed[scope] += n
 		}
 		if n > 0 && (state == string(Held) || state == string(Rejected) || state == string(Quarantined)) {
 			s.NeedsPerson[reason] += n
@@ -105,6 +109,16 @@ func (r *Reader) lastErrors(ctx context.Context, s *Status) error {
 			}
 			return nil
 		})
+}
+
+func (r *Reader) orphanDeclares(ctx context.Context, s *Status) error {
+	return r.rows(ctx, "SELECT destination, n FROM orphan_declares", nil, func(rows *sql.Rows) error {
+		var destination string
+		var n int64
+		err := rows.Scan(&destination, &n)
+		s.OrphanDeclares[destination] = n
+		return err
+	})
 }
 
 // daemon probes the lock; pid and time are those of its last taker.

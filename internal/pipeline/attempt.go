@@ -179,7 +179,7 @@ func (pl *pool) accept(ctx context.Context, j *journal, r senders.Receipt) {
 	if r.Duplicate {
 		class = "duplicate_own"
 	}
-	err := pl.record(ctx, j, ledger.Step{To: ledger.Accepted, Class: class, HTTPStatus: r.HTTPStatus, Text: r.Text, IDs: r.IDs})
+	err := pl.record(ctx, j, pl.acceptance(ledger.Step{Class: class, HTTPStatus: r.HTTPStatus, Text: r.Text, IDs: r.IDs}))
 	log := pl.p.log.With("delivery", j.id, "destination", pl.dest.Name)
 	if err != nil {
 		log.Error("record the acceptance", "error", err)

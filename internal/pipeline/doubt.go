@@ -152,9 +152,9 @@ func (pl *pool) ask(ctx context.Context, asker senders.Reconciler, d ledger.Deli
 	pl.trouble.clear()
 	switch {
 	case v.Outcome == senders.Present && v.Duplicates > 0:
-		return ledger.Step{To: ledger.Accepted, Class: classDuplicate, Text: v.Text, IDs: v.IDs}, false
+		return pl.acceptance(ledger.Step{Class: classDuplicate, Text: v.Text, IDs: v.IDs}), false
 	case v.Outcome == senders.Present:
-		return ledger.Step{To: ledger.Accepted, Class: "present", Text: v.Text, IDs: v.IDs}, false
+		return pl.acceptance(ledger.Step{Class: "present", Text: v.Text, IDs: v.IDs}), false
 	case v.Outcome == senders.Void:
 		return ledger.Step{To: ledger.Planned, Class: "void", Reason: "void", Text: v.Text, IDs: v.IDs, NextAttempt: now}, false
 	case v.Outcome == senders.Absent && d.Reason == reasonAbsent:

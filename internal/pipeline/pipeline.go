@@ -81,6 +81,7 @@ type Destination struct {
 	OnDoubt     string // senders.OnDoubtAuto, OnDoubtHold, OnDoubtResend
 	DoubtSettle time.Duration
 	Retry       senders.RetryConfig
+	Confirm     bool // ask a vendor that is a Confirmer until it has processed what it accepted
 }
 
 // Options of a pipeline. Ledger, Log and at least one source are required.

@@ -60,7 +60,7 @@ func (pl *pool) run(ctx, hard context.Context) error {
 			continue
 		}
 		if len(batch) == 0 {
-			next, ok, err := pl.p.ledger.NextDelivery(ctx, pl.dest.Name)
+			next, ok, err := pl.nextDue(ctx)
 			switch {
 			case err != nil || !ok || next.After(now.Add(idleBeat)):
 				next = now.Add(idleBeat)
@@ -119,9 +119,12 @@ func (pl *pool) start(ctx, hard context.Context, workers *errgroup.Group, d ledg
 			<-pl.slots
 			pl.wake()
 		}()
-		if d.State == ledger.InDoubt {
+		switch d.State {
+		case ledger.InDoubt:
 			pl.settleDoubt(hard, d.Delivery)
-		} else {
+		case ledger.Accepted:
+			pl.confirm(hard, d.Delivery)
+		default:
 			pl.attempt(ctx, hard, d)
 		}
 		pl.p.Beat()
@@ -131,7 +134,8 @@ func (pl *pool) start(ctx, hard context.Context, workers *errgroup.Group, d ledg
 }
 
 // due takes the next deliveries: doubts first, then the sources in turn, one
-// delivery of each at a time. Rows that workers hold are left out.
+// delivery of each at a time, then questions about what was accepted, so that
+// those cannot hold up a backlog. Rows that workers hold are left out.
 func (pl *pool) due(ctx context.Context, now time.Time) ([]ledger.Job, error) {
 	// As it was before the rows are read: of what ends meanwhile, the row that
 	// is read may be an old one. Nothing begins meanwhile.
@@ -142,11 +146,7 @@ func (pl *pool) due(ctx context.Context, now time.Time) ([]ledger.Job, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, d := range doubts {
-		if _, taken := flight[d.ID]; !taken {
-			batch = append(batch, ledger.Job{Delivery: d})
-		}
-	}
+	batch = appendFree(batch, doubts, flight)
 
 	each := max(2*pl.dest.Workers/max(len(pl.sources), 1), 1)
 	queues := make([][]ledger.Job, len(pl.sources))
@@ -171,7 +171,34 @@ func (pl *pool) due(ctx context.Context, now time.Time) ([]ledger.Job, error) {
 			}
 		}
 	}
-	return batch, nil
+	if !pl.confirms() {
+		return batch, nil
+	}
+	questions, err := pl.p.ledger.DueConfirms(ctx, pl.dest.Name, now, max(pl.dest.Workers/4, 1)+held)
+	return appendFree(batch, questions, flight), err
+}
+
+// appendFree adds the rows that no worker holds.
+func appendFree(batch []ledger.Job, rows []ledger.Delivery, flight map[int64]struct{}) []ledger.Job {
+	for _, d := range rows {
+		if _, taken := flight[d.ID]; !taken {
+			batch = append(batch, ledger.Job{Delivery: d})
+		}
+	}
+	return batch
+}
+
+// nextDue is when the next delivery or question is due; false: none is.
+func (pl *pool) nextDue(ctx context.Context) (time.Time, bool, error) {
+	next, ok, err := pl.p.ledger.NextDelivery(ctx, pl.dest.Name)
+	if err != nil || !pl.confirms() {
+		return next, ok, err
+	}
+	question, asks, err := pl.p.ledger.NextConfirm(ctx, pl.dest.Name)
+	if asks && (!ok || question.Before(next)) {
+		next, ok = question, true
+	}
+	return next, ok, err
 }
 
 // pauseFor holds the whole lane after a refusal that concerns every request

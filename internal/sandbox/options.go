@@ -41,6 +41,8 @@ type Options struct {
 	AuthenticX AuthenticXOptions
 	// BehavioralSignals are the same for that vendor.
 	BehavioralSignals BehavioralUnknowns
+	// ElevateAI are the same for that vendor.
+	ElevateAI ElevateAIOptions
 	// Voyc are the open questions of that vendor.
 	Voyc VoycUnknowns
 

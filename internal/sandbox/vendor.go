@@ -61,6 +61,7 @@ func vendors() []vendor {
 		{"authenticx", func(o Options) Vendor { return NewAuthenticX(o) }},
 		{"behavioralsignals", func(o Options) Vendor { return NewBehavioralSignals(o) }},
 		{"behavioralsignals-legacy", func(o Options) Vendor { return NewBehavioralSignalsLegacy(o) }},
+		{"elevateai", func(o Options) Vendor { return NewElevateAI(o) }},
 		{"voyc", func(o Options) Vendor { return NewVoyc(o) }},
 	}
 }

@@ -29,7 +29,7 @@ type collector struct {
 
 	build, up, recordings, deliveries, oldest, person, progress *prometheus.Desc
 	sourceUp, sourceMode, sourceScan                            *prometheus.Desc
-	trouble, free, wal, checked                                 *prometheus.Desc
+	trouble, free, wal, checked, unprocessed, orphans           *prometheus.Desc
 }
 
 // metrics answers scrapes from a registry of its own.
@@ -38,21 +38,23 @@ func metrics(s *server) http.Handler {
 		return prometheus.NewDesc("ingestd_"+name, help, labels, nil)
 	}
 	c := &collector{
-		s:          s,
-		build:      desc("build_info", "Always 1; the labels tell what is running.", "version", "goversion"),
-		up:         desc("ledger_up", "Whether the ledger could be read for this scrape; if not, what comes from it is missing."),
-		recordings: desc("recordings", "Recordings by source and state.", "source", "state"),
-		deliveries: desc("deliveries", "Deliveries by destination and state.", "destination", "state"),
-		oldest:     desc("oldest_pending_age_seconds", "Age of the oldest recording that can still move by itself, since first seen; 0: none."),
-		person:     desc("needs_person", "Deliveries and recordings that a person must decide about, by reason code.", "reason"),
-		progress:   desc("last_progress_timestamp_seconds", "Unix time of the last sign of progress."),
-		sourceUp:   desc("source_up", "Whether the directory of a source can be read.", "source"),
-		sourceMode: desc("source_mode", "1 for the way a source is watched now.", "source", "mode"),
-		sourceScan: desc("source_last_scan_timestamp_seconds", "Unix time at which the last full scan of a source ended.", "source"),
-		trouble:    desc("ledger_trouble", "1 for the reason why nothing new is begun.", "code"),
-		free:       desc("ledger_free_bytes", "Bytes free on the ledger's file system."),
-		wal:        desc("ledger_wal_bytes", "Bytes of the ledger's -wal file; large: a reader keeps a transaction open."),
-		checked:    desc("ledger_checked_timestamp_seconds", "Unix time of the last integrity check of the ledger that found it sound."),
+		s:           s,
+		build:       desc("build_info", "Always 1; the labels tell what is running.", "version", "goversion"),
+		up:          desc("ledger_up", "Whether the ledger could be read for this scrape; if not, what comes from it is missing."),
+		recordings:  desc("recordings", "Recordings by source and state.", "source", "state"),
+		deliveries:  desc("deliveries", "Deliveries by destination and state.", "destination", "state"),
+		oldest:      desc("oldest_pending_age_seconds", "Age of the oldest recording that can still move by itself, since first seen; 0: none."),
+		person:      desc("needs_person", "Deliveries and recordings that a person must decide about, by reason code.", "reason"),
+		progress:    desc("last_progress_timestamp_seconds", "Unix time of the last sign of progress."),
+		sourceUp:    desc("source_up", "Whether the directory of a source can be read.", "source"),
+		sourceMode:  desc("source_mode", "1 for the way a source is watched now.", "source", "mode"),
+		sourceScan:  desc("source_last_scan_timestamp_seconds", "Unix time at which the last full scan of a source ended.", "source"),
+		trouble:     desc("ledger_trouble", "1 for the reason why nothing new is begun.", "code"),
+		free:        desc("ledger_free_bytes", "Bytes free on the ledger's file system."),
+		wal:         desc("ledger_wal_bytes", "Bytes of the ledger's -wal file; large: a reader keeps a transaction open."),
+		checked:     desc("ledger_checked_timestamp_seconds", "Unix time of the last integrity check of the ledger that found it sound."),
+		unprocessed: desc("processing_failed", "Deliveries that the vendor took and could not process, by destination.", "destination"),
+		orphans:     desc("orphan_declares_total", "Step-1 requests whose answer was lost, by destination; each may count towards the vendor's quota.", "destination"),
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(c, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -61,7 +63,7 @@ func metrics(s *server) http.Handler {
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.build, c.up, c.recordings, c.deliveries, c.oldest, c.person, c.progress, c.sourceUp, c.sourceMode, c.sourceScan, c.trouble, c.free, c.wal, c.checked} {
+	for _, d := range []*prometheus.Desc{c.build, c.up, c.recordings, c.deliveries, c.oldest, c.person, c.progress, c.sourceUp, c.sourceMode, c.sourceScan, c.trouble, c.free, c.wal, c.checked, c.unprocessed, c.orphans} {
 		ch <- d
 	}
 }
@@ -110,6 +112,12 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		for _, state := range deliveryStates() {
 			gauge(c.deliveries, float64(states[state]), destination, state)
 		}
+	}
+	for destination, n := range status.ProcessingFailed {
+		gauge(c.unprocessed, float64(n), destination)
+	}
+	for destination, n := range status.OrphanDeclares {
+		ch <- prometheus.MustNewConstMetric(c.orphans, prometheus.CounterValue, float64(n), destination)
 	}
 	age := time.Duration(0)
 	if status.OldestPendingAt != nil {

@@ -38,6 +38,7 @@ type Phase int
 const (
 	Token   Phase = iota // asks for a credential
 	Declare              // step 1 of a two-step vendor
+	Ask                  // asks what became of a recording; not part of a delivery that goes well
 	Upload               // carries the media
 )
 
@@ -59,8 +60,12 @@ type Step struct {
 	// OK is the vendor's success for the n-th request of this step, from 1.
 	// Ids differ from n to n; a token begins with TokenPrefix.
 	OK func(r Request, n int) Reply
-	// Status gives classes that differ from the common table of the phase.
-	Status map[int]senders.Class
+	// Status gives classes that differ from the common table of the phase,
+	// Early those of a refusal that came before the tail could leave.
+	Status, Early map[int]senders.Class
+	// NoBody: the success is its status alone, so that an answer without a
+	// body, or with an empty object, proves the same.
+	NoBody bool
 	// Foreign are success answers that name somebody else's or hostile ids:
 	// each must end in Held.
 	Foreign map[string]func(r Request) Reply
@@ -81,6 +86,19 @@ type Harness struct {
 	Steps []Step    // in the order of the wire; the last one is Upload
 	// List is how the vendor lists what it holds; nil: it cannot be asked so.
 	List *Listing
+	// Questions of a sender that is a Reconciler or a Confirmer.
+	Questions []Question
+}
+
+// Question is one answer of the Ask step and what it proves.
+type Question struct {
+	Name    string
+	Confirm bool // asked as a Confirmer; else as a Reconciler
+	// Reply is what the vendor answers about the ids of an upload.
+	Reply func(r Request) Reply
+	// Want is the verdict, unless Class says that there is none.
+	Want  senders.Outcome
+	Class senders.Class
 }
 
 func (h Harness) step(p Phase) (Step, bool) {

@@ -27,6 +27,8 @@ func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
 		{"Answers", runAnswers},
 		{"Duplicate", runDuplicate},
 		{"Token", runToken},
+		{"IDs", runIDs},
+		{"Questions", runQuestions},
 		{"Source", runSource},
 		{"Ending", runEnding},
 		{"Clock", runClock},
