@@ -50,7 +50,7 @@ func (s schema) upgrade(ctx context.Context, db *sql.DB, path string, from int, 
 	if from == s.version {
 		return nil
 	}
-	target := fmt.Sprintf("%s.v%d-%s.backup", path, from, now.UTC().Format("20060102T150405Z"))
+	target := fmt.Sprintf("%s.v%d-%s.backup", path, from, now.UTC().Format("20060102T150405.000Z"))
 	if err := Backup(ctx, path, target); err != nil {
 		return fmt.Errorf("back up before migrating: %w", err)
 	}

@@ -281,7 +281,6 @@ func startCells() []cell {
 		{n: 72, what: "checkpoint: Kill", want: "integrity ok; n=1", run: struckAtCheckpoint},
 		{n: 72, what: "checkpoint: Cut", want: "integrity ok; n=1", run: cutInCheckpoint},
 		{n: 73, what: "backup: Kill", want: "no half backup under the final name", run: struckInBackup},
-		{n: 74, what: "migration: Kill, Cut, ENOSPC", why: "there is one version of the schema, so no migration yet; internal/ledger tests upgrades with made-up versions", applies: true},
 		{n: 90, what: "upgrade or downgrade with a queue", want: "an old program refuses; the new one goes on", run: schemaNewer},
 		{n: 91, what: "empty state directory", want: "ledger and ledger.id are made; n=1", run: emptyState},
 		{n: 92, what: "creation: Kill before the ledger has its name", want: "completed; no request before the marker", run: killedInCreation(1)},

@@ -27,7 +27,7 @@ const cellCount = 98
 
 // allCells is the matrix.
 func allCells() []cell {
-	return slices.Concat(intakeCells(), declareCells(), bodyCells(), gateCells(), disposeCells(), startCells(), machineCells(), stateCells(), trustCells(), timeCells(), cellsNotRun())
+	return slices.Concat(intakeCells(), declareCells(), bodyCells(), gateCells(), disposeCells(), startCells(), migrationCells(), machineCells(), stateCells(), trustCells(), timeCells(), cellsNotRun())
 }
 
 // Every number of the matrix has a way to run or a reason why not.
