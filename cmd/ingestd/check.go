@@ -199,7 +199,7 @@ func checkClock(now time.Time, add func(level, what, format string, args ...any)
 func checkSecrets(cfg *config.Config) []finding {
 	var out []finding
 	for _, d := range cfg.Destinations {
-		for _, s := range secrets(d) {
+		for _, s := range d.Vendor.Secrets() {
 			if _, err := s.Resolve(); err != nil {
 				out = append(out, finding{levelFail, "destination " + d.Common.Name, err.Error()})
 			} else {
@@ -216,23 +216,6 @@ func readableSecrets(cfg *config.Config) error {
 		if f.Level == levelFail {
 			return &problem{code: exitConfig, what: f.What + ": " + f.Text, hint: "see the credentials in docs/operations.md; ingestd check tries them"}
 		}
-	}
-	return nil
-}
-
-// secrets of a destination, whatever its vendor.
-func secrets(d config.Destination) []senders.Secret {
-	switch {
-	case d.CallMiner != nil:
-		return []senders.Secret{d.CallMiner.ClientSecret}
-	case d.AuthenticX != nil:
-		return []senders.Secret{d.AuthenticX.ClientSecret}
-	case d.Voyc != nil:
-		return []senders.Secret{d.Voyc.Token}
-	case d.BehavioralSignals != nil:
-		return []senders.Secret{d.BehavioralSignals.Token}
-	case d.ElevateAI != nil:
-		return []senders.Secret{d.ElevateAI.Token}
 	}
 	return nil
 }

@@ -11,11 +11,6 @@ import (
 	"ingestd/internal/mapping"
 	"ingestd/internal/pipeline"
 	"ingestd/internal/senders"
-	"ingestd/internal/senders/authenticx"
-	"ingestd/internal/senders/behavioralsignals"
-	"ingestd/internal/senders/callminer"
-	"ingestd/internal/senders/elevateai"
-	"ingestd/internal/senders/voyc"
 	"ingestd/internal/sidecar"
 )
 
@@ -50,38 +45,22 @@ func source(s config.Source) pipeline.Source {
 	}
 }
 
-// destination gives one destination its lane and its vendor's sender: the
-// place where a further vendor is added.
+// destination gives one destination its lane and its vendor's sender.
 func (a *app) destination(d config.Destination, log *slog.Logger) (pipeline.Destination, error) {
 	lane := senders.NewLane(d.Common.Rate, a.now)
 	out := pipeline.Destination{
 		Name: d.Common.Name, Lane: lane, Workers: d.Common.Workers, OnDoubt: d.Common.OnDoubt,
 		DoubtSettle: time.Duration(d.Common.DoubtSettle), Retry: d.Common.Retry,
 	}
-	var err error
-	switch {
-	case d.CallMiner != nil:
-		deps := callminer.Deps{Fields: fields(d.Fields), Lane: lane, Log: log, Now: a.now, Dial: a.dial}
-		if d.CorrelationID != nil {
-			deps.CorrelationID = d.CorrelationID.Eval
-		}
-		out.Sender, err = callminer.New(*d.CallMiner, deps)
-	case d.AuthenticX != nil:
-		out.Sender, err = authenticx.New(*d.AuthenticX, authenticx.Deps{Fields: fields(d.Fields), Lane: lane, Now: a.now, Dial: a.dial})
-	case d.BehavioralSignals != nil:
-		out.Sender, err = behavioralsignals.New(*d.BehavioralSignals, behavioralsignals.Deps{Fields: fields(d.Fields), Lane: lane, Now: a.now, Dial: a.dial})
-	case d.Voyc != nil:
-		deps := voyc.Deps{Fields: fields(d.Fields), Lane: lane, Log: log, Now: a.now, Dial: a.dial}
-		if d.ChannelID != nil {
-			deps.ChannelID = d.ChannelID.Eval
-		}
-		out.Sender, err = voyc.New(*d.Voyc, deps)
-	case d.ElevateAI != nil:
-		out.Confirm = d.ElevateAI.Confirm
-		out.Sender, err = elevateai.New(*d.ElevateAI, elevateai.Deps{Fields: fields(d.Fields), Lane: lane, Log: log, Now: a.now, Dial: a.dial})
-	default:
-		err = fmt.Errorf("type %q has no sender", d.Common.Type)
+	texts := make(map[string]func(call.Item) (string, error), len(d.Texts))
+	for key, text := range d.Texts {
+		texts[key] = text.Eval
 	}
+	if c, ok := d.Vendor.(interface{ Confirms() bool }); ok {
+		out.Confirm = c.Confirms()
+	}
+	var err error
+	out.Sender, err = d.Vendor.NewSender(senders.Deps{Fields: fields(d.Fields), Texts: texts, Lane: lane, Log: log, Now: a.now, Dial: a.dial})
 	return out, err
 }
 

@@ -44,8 +44,7 @@ func (s *Source) compile(d *defects, path string) {
 	})
 }
 
-// compile turns the expressions of a destination into Fields and
-// CorrelationID.
+// compile turns the expressions of a destination into Fields and Texts.
 func (dest *Destination) compile(d *defects, path string) {
 	here := func(c *mapping.CompileError) string { return path + "." + c.Field }
 	var err error
@@ -53,13 +52,13 @@ func (dest *Destination) compile(d *defects, path string) {
 		dest.Fields, err = mapping.CompileFields(dest.Common.Fields)
 		d.expressions(err, here)
 	}
-	if dest.CallMiner != nil && dest.CallMiner.CorrelationID != "" {
-		dest.CorrelationID, err = mapping.CompileText("correlation_id", dest.CallMiner.CorrelationID)
-		d.expressions(err, here)
-	}
-	if dest.Voyc != nil && dest.Voyc.ChannelExpression() != "" {
-		dest.ChannelID, err = mapping.CompileText("channel_id", dest.Voyc.ChannelExpression())
-		d.expressions(err, here)
+	exprs := dest.Vendor.Expressions()
+	dest.Texts = make(map[string]*mapping.Text, len(exprs))
+	for _, key := range sorted(exprs) {
+		if dest.Texts[key], err = mapping.CompileText(key, exprs[key]); err != nil {
+			delete(dest.Texts, key)
+			d.expressions(err, here)
+		}
 	}
 }
 

@@ -114,18 +114,13 @@ type Call struct {
 }
 
 // Destination is one [[destination]]: the keys that all vendors share, and the
-// vendor's own in the one field that its Type names.
+// vendor's own.
 type Destination struct {
-	Common            senders.Common
-	CallMiner         *callminer.Config
-	AuthenticX        *authenticx.Config
-	BehavioralSignals *behavioralsignals.Config
-	Voyc              *voyc.Config
-	ElevateAI         *elevateai.Config
+	Common senders.Common
+	Vendor senders.VendorConfig // nil only beside a defect
 
-	Fields        *mapping.Fields // [destination.fields], compiled; nil when there are none
-	CorrelationID *mapping.Text   // callminer's correlation_id, compiled; nil: the default
-	ChannelID     *mapping.Text   // voyc's channel_id, compiled; nil: it is an id
+	Fields *mapping.Fields          // [destination.fields], compiled; nil when there are none
+	Texts  map[string]*mapping.Text // the vendor's own expressions by key, compiled
 }
 
 // LoadFile loads the file at path. Every error about the file, also that it
@@ -245,9 +240,16 @@ func (d *decoder) source(i int, t table) Source {
 	return s
 }
 
-// vendors that a destination may name.
-func vendors() []string {
-	return []string{"authenticx", "behavioralsignals", "callminer", "elevateai", "voyc"}
+// vendors are the types that a destination may name, each with its defaults:
+// the place where a further vendor is added.
+func vendors() map[string]func() senders.VendorConfig {
+	return map[string]func() senders.VendorConfig{
+		"authenticx":        func() senders.VendorConfig { c := authenticx.DefaultConfig(); return &c },
+		"behavioralsignals": func() senders.VendorConfig { c := behavioralsignals.DefaultConfig(); return &c },
+		"callminer":         func() senders.VendorConfig { c := callminer.DefaultConfig(); return &c },
+		"elevateai":         func() senders.VendorConfig { c := elevateai.DefaultConfig(); return &c },
+		"voyc":              func() senders.VendorConfig { c := voyc.DefaultConfig(); return &c },
+	}
 }
 
 func (d *decoder) destination(i int, t table) Destination {
@@ -260,32 +262,16 @@ func (d *decoder) destination(i int, t table) Destination {
 		d.leaf(under(path, "name"), p, reflect.ValueOf(&name).Elem())
 	}
 	d.name(path, i, name)
-	switch typ {
-	case "callminer":
-		c := callminer.DefaultConfig()
-		d.fill(path, t, reflect.ValueOf(&c).Elem())
-		return Destination{Common: c.Common, CallMiner: &c}
-	case "authenticx":
-		c := authenticx.DefaultConfig()
-		d.fill(path, t, reflect.ValueOf(&c).Elem())
-		return Destination{Common: c.Common, AuthenticX: &c}
-	case "behavioralsignals":
-		c := behavioralsignals.DefaultConfig()
-		d.fill(path, t, reflect.ValueOf(&c).Elem())
-		return Destination{Common: c.Common, BehavioralSignals: &c}
-	case "voyc":
-		c := voyc.DefaultConfig()
-		d.fill(path, t, reflect.ValueOf(&c).Elem())
-		return Destination{Common: c.Common, Voyc: &c}
-	case "elevateai":
-		c := elevateai.DefaultConfig()
-		d.fill(path, t, reflect.ValueOf(&c).Elem())
-		return Destination{Common: c.Common, ElevateAI: &c}
-	case "":
-		d.add(under(path, "type"), "is missing", "known: "+strings.Join(vendors(), ", "))
-	default:
-		d.add(under(path, "type"), fmt.Sprintf("no vendor is called %q", typ), "known: "+strings.Join(vendors(), ", "))
+	if vendor, ok := vendors()[typ]; ok {
+		c := vendor()
+		d.fill(path, t, reflect.ValueOf(c).Elem())
+		return Destination{Common: *c.Base(), Vendor: c}
 	}
+	text := "is missing"
+	if typ != "" {
+		text = fmt.Sprintf("no vendor is called %q", typ)
+	}
+	d.add(under(path, "type"), text, "known: "+strings.Join(sorted(vendors()), ", "))
 	// Without a vendor nobody knows its keys; the name alone lets sources
 	// refer to it.
 	return Destination{Common: senders.Common{Name: name}}

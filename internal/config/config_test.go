@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"ingestd/internal/config"
+	"ingestd/internal/senders/callminer"
 	"ingestd/internal/watcher"
 )
 
@@ -94,7 +95,7 @@ func TestSmallestFileGetsDefaults(t *testing.T) {
 		{"mapping", s.Mapping != nil, true},
 		{"rate", d.Common.Rate.String(), "200/min"},
 		{"retry", d.Common.Retry.GiveUp.String(), "72h0m0s"},
-		{"vendor", d.CallMiner.SourceID, "AcmeRecorder"},
+		{"vendor", d.Vendor.(*callminer.Config).SourceID, "AcmeRecorder"},
 		{"fields", d.Fields == nil, true},
 	} {
 		if !cmp.Equal(check.got, check.want) {

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"ingestd/internal/config"
+	"ingestd/internal/senders"
 )
 
 const example = "../../ingestd.toml.example"
@@ -54,7 +55,8 @@ func TestExampleShowsDefaults(t *testing.T) {
 	want := load(t, smallest)
 	mapped := cmp.Options{
 		cmpopts.IgnoreFields(config.Source{}, "Call", "Sidecars", "Mapping", "Zone"),
-		cmpopts.IgnoreFields(config.Destination{}, "Fields", "Common.Fields", "CallMiner.Common.Fields"),
+		cmpopts.IgnoreFields(config.Destination{}, "Fields", "Texts"),
+		cmpopts.IgnoreFields(senders.Common{}, "Fields"),
 		cmpopts.EquateEmpty(),
 	}
 	if diff := cmp.Diff(want, shown, mapped); diff != "" {
@@ -73,11 +75,14 @@ func TestExampleShowsEveryKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := string(data)
-	for _, key := range keys(reflect.TypeFor[config.Config]()) {
-		if !regexp.MustCompile(`(?m)^\s*(#?` + key + ` = |\[.*\b` + key + `\]\]?)`).MatchString(text) {
-			t.Errorf("the example does not show %s", key)
+	shows := func(example string, of reflect.Type) {
+		for _, key := range keys(of) {
+			if !regexp.MustCompile(`(?m)^\s*(#?` + key + ` = |\[.*\b` + key + `\]\]?)`).MatchString(example) {
+				t.Errorf("the example does not show %s", key)
+			}
 		}
 	}
+	shows(text, reflect.TypeFor[config.Config]())
 	off := regexp.MustCompile(`(?m)^(\s*)#(\w+ = |\[)`)
 	text = off.ReplaceAllString(text, "$1$2")
 	for _, choice := range [][2]string{
@@ -93,8 +98,14 @@ func TestExampleShowsEveryKey(t *testing.T) {
 		text = strings.Replace(text, choice[0], choice[1], 1)
 	}
 	c := load(t, text)
-	if c.Sources[0].Archive == "" || c.Destinations[0].CorrelationID == nil || c.Sources[0].Zone.String() != "America/Chicago" {
+	if c.Sources[0].Archive == "" || c.Destinations[0].Texts["correlation_id"] == nil || c.Sources[0].Zone.String() != "America/Chicago" {
 		t.Errorf("switched-off lines were not read: %+v", c)
+	}
+	for _, d := range c.Destinations {
+		shows(text, reflect.TypeOf(d.Vendor))
+	}
+	if len(c.Destinations) < 5 {
+		t.Errorf("%d vendors are shown", len(c.Destinations))
 	}
 }
 

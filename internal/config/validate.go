@@ -59,20 +59,10 @@ func (c *Config) destination(d *defects, i int) {
 			d.addf(path+".name", "%q is used twice", dest.Common.Name)
 		}
 	}
-	switch {
-	case dest.CallMiner != nil:
-		d.rooms(path, dest.CallMiner.Validate())
-	case dest.AuthenticX != nil:
-		d.rooms(path, dest.AuthenticX.Validate())
-	case dest.BehavioralSignals != nil:
-		d.rooms(path, dest.BehavioralSignals.Validate())
-	case dest.Voyc != nil:
-		d.rooms(path, dest.Voyc.Validate())
-	case dest.ElevateAI != nil:
-		d.rooms(path, dest.ElevateAI.Validate())
-	default:
-		return // the missing vendor is reported already
+	if dest.Vendor == nil {
+		return // reported already
 	}
+	d.rooms(path, dest.Vendor.Validate())
 	dest.compile(d, path)
 }
 

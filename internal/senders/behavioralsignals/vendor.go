@@ -1,0 +1,16 @@
+package behavioralsignals
+
+import "ingestd/internal/senders"
+
+var _ senders.VendorConfig = (*Config)(nil)
+
+// Secrets implements [senders.VendorConfig].
+func (c *Config) Secrets() []senders.Secret { return []senders.Secret{c.Token} }
+
+// Expressions implements [senders.VendorConfig].
+func (c *Config) Expressions() map[string]string { return nil }
+
+// NewSender implements [senders.VendorConfig].
+func (c *Config) NewSender(d senders.Deps) (senders.Sender, error) {
+	return New(*c, Deps{Fields: d.Fields, Lane: d.Lane, Now: d.Now, Dial: d.Dial})
+}
