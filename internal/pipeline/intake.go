@@ -282,3 +282,10 @@ func ledgerLook(l watcher.Look) ledger.Look {
 func watcherLook(l ledger.Look) watcher.Look {
 	return watcher.Look{Identity: watcher.Identity(l.Identity), Since: l.Since, Looks: l.Looks}
 }
+
+// here tells whether the drop directory can be read now: an unmounted one says
+// nothing about its files.
+func (f *feed) here() bool {
+	root := f.watch.Root()
+	return root != nil && root.Check() == nil
+}

@@ -66,7 +66,7 @@ func (pl *pool) run(ctx, hard context.Context) error {
 				next = now.Add(idleBeat)
 			case !next.After(now):
 				// It was due when we asked and not given: a worker holds it and
-				// wakes us, or its source is no longer configured.
+				// wakes us, its source is away, or no longer configured.
 				next = now.Add(time.Second)
 			}
 			sleepUntil(ctx, pl.woken, pl.p.now(), next)
@@ -153,6 +153,9 @@ func (pl *pool) due(ctx context.Context, now time.Time) ([]ledger.Job, error) {
 	longest := 0
 	for i := range pl.sources {
 		source := pl.sources[(pl.turn+i)%len(pl.sources)]
+		if !pl.p.feeds[source].here() {
+			continue // its files cannot be opened now, which is no attempt
+		}
 		rows, err := pl.p.ledger.DueJobs(ctx, pl.dest.Name, source, now, each+held)
 		if err != nil {
 			return nil, err
