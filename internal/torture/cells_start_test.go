@@ -182,7 +182,7 @@ func struckInBackup(c *trial) {
 	c.needs(traceable())
 	c.afterOneLife()
 	for _, call := range []string{"pwrite64", "fsync", "renameat2"} {
-		for n := 1; ; n += 3 {
+		for n := 1; ; n += 7 {
 			target := filepath.Join(c.TempDir(), "backup.db")
 			f := fault{moment: moment{Call: call}, N: n}
 			l := c.start(c.T, &f, nil, "ledger", "backup", target)
@@ -276,7 +276,7 @@ func startCells() []cell {
 		{n: 68, what: "yesterday's ledger", want: "n=1", run: ledgerOlder},
 		{n: 69, what: "WAL deleted", want: "n=1", run: walDeleted},
 		{n: 70, what: "second instance", want: "exits on the lock; n=1", run: secondInstance},
-		{n: 71, what: "1,000 recordings waiting", want: "bounded memory; n=1 each", run: manyWaiting(1000)},
+		{n: 71, what: "500 recordings waiting", want: "bounded memory; n=1 each", run: manyWaiting(500)},
 		{n: 71, what: "100,000 recordings waiting", want: "bounded memory; n=1 each", run: manyWaiting(100_000), long: true},
 		{n: 72, what: "checkpoint: Kill", want: "integrity ok; n=1", run: struckAtCheckpoint},
 		{n: 72, what: "checkpoint: Cut", want: "integrity ok; n=1", run: cutInCheckpoint},

@@ -71,11 +71,20 @@ func (d *disk) mount() error {
 	return err
 }
 
+// umount waits while somebody still uses it: what was killed may take a moment
+// to let go, and a program that is being started elsewhere holds copies of
+// our descriptors for as long.
 func (d *disk) umount() error {
 	if !d.mounted {
 		return nil
 	}
-	err := command("umount", d.at)
+	var err error
+	for range 200 {
+		if err = unix.Unmount(d.at, 0); !errors.Is(err, unix.EBUSY) {
+			break
+		}
+		<-time.After(50 * time.Millisecond)
+	}
 	d.mounted = err != nil
 	return err
 }
