@@ -26,7 +26,7 @@ demo: build ## build, then show everything on this machine with a sandbox vendor
 	bin/ingestd demo
 
 test: deps check unit ## vet, formatting, systemd unit, and all tests with the race detector
-	INGESTD_S3=must go test -race -tags $(TAGS) ./...
+	go test -race -tags $(TAGS) ./...
 
 check:
 	@unformatted=$$(gofmt -l cmd internal); \

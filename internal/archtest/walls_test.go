@@ -21,22 +21,22 @@ const module = "ingestd"
 // every room but the test helpers, "x/*" every room in a folder. A room that is not in the table may use
 // nothing.
 var mayImport = map[string][]string{
-	"cmd/ingestd":                        {"*"},
-	"internal/call":                      {},
-	"internal/config":                    {"internal/mapping", "internal/senders", "internal/senders/*", "internal/sidecar", "internal/watcher"},
-	"internal/failpoint":                 {},
-	"internal/ledger":                    {"internal/call", "internal/failpoint"},
-	"internal/mapping":                   {"internal/call"},
-	"internal/media":                     {},
-	"internal/pipeline":                  {"internal/call", "internal/failpoint", "internal/ledger", "internal/mapping", "internal/media", "internal/senders", "internal/sidecar", "internal/watcher"},
-	"internal/sandbox":                   {}, // a fake that shares code with a sender cannot catch its mistakes
-	"internal/senders":                   {"internal/call", "internal/failpoint"},
-	"internal/senders/*":                 {"internal/call", "internal/senders"}, // every vendor
-	"internal/sidecar":                   {"internal/call"},
-	"internal/status":                    {"internal/ledger"},
-	"internal/watcher":                   {"internal/failpoint"},
-	"internal/ledger/ledgertest":         {"internal/call", "internal/ledger", "internal/sandbox"},
-	"internal/senders/sendertest":        {"internal/call", "internal/senders", "internal/sandbox"},
+	"cmd/ingestd":                 {"*"},
+	"internal/call":               {},
+	"internal/config":             {"internal/mapping", "internal/senders", "internal/senders/*", "internal/sidecar", "internal/watcher"},
+	"internal/failpoint":          {},
+	"internal/ledger":             {"internal/call", "internal/failpoint"},
+	"internal/mapping":            {"internal/call"},
+	"internal/media":              {},
+	"internal/pipeline":           {"internal/call", "internal/failpoint", "internal/ledger", "internal/mapping", "internal/media", "internal/senders", "internal/sidecar", "internal/watcher"},
+	"internal/sandbox":            {}, // a fake that shares code with a sender cannot catch its mistakes
+	"internal/senders":            {"internal/call", "internal/failpoint"},
+	"internal/senders/*":          {"internal/call", "internal/senders"}, // every vendor
+	"internal/sidecar":            {"internal/call"},
+	"internal/status":             {"internal/ledger"},
+	"internal/watcher":            {"internal/failpoint"},
+	"internal/ledger/ledgertest":  {"internal/call", "internal/ledger", "internal/sandbox"},
+	"internal/senders/sendertest": {"internal/call", "internal/senders", "internal/sandbox"},
 }
 
 // owners says where a library may be imported in production code. One that is

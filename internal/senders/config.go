@@ -99,7 +99,7 @@ func DefaultCommon(rate Rate) Common {
 var destinationName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 
 // Validate returns every defect; each text begins with the key.
-func (c Common) Validate() []error {
+func (c *Common) Validate() []error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if !destinationName.MatchString(c.Name) {

@@ -72,8 +72,8 @@ func TestCommonValidate(t *testing.T) {
 			t.Errorf("want a defect of %s, got %q", want, got)
 		}
 	}
-	if n := len((Common{}).Validate()); n != 8 {
-		t.Errorf("an empty table has %d defects, want all 8 at once: %v", n, (Common{}).Validate())
+	if n := len((&Common{}).Validate()); n != 8 {
+		t.Errorf("an empty table has %d defects, want all 8 at once: %v", n, (&Common{}).Validate())
 	}
 }
 

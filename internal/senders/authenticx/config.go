@@ -49,7 +49,7 @@ func environments() map[string]string {
 
 // urls returns where requests go: the environment's, or what stands in its
 // place.
-func (c Config) urls() (base, token string) {
+func (c *Config) urls() (base, token string) {
 	base = c.BaseURL
 	if base == "" {
 		env := c.Environment
@@ -71,7 +71,7 @@ var folder = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z
 const maxPrefix = 128 // bytes
 
 // Validate returns every defect; each text begins with the key.
-func (c Config) Validate() []error {
+func (c *Config) Validate() []error {
 	errs := c.Common.Validate()
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 

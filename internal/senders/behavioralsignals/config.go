@@ -41,7 +41,7 @@ func DefaultConfig() Config {
 var clientID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 
 // base is where requests go.
-func (c Config) base() string {
+func (c *Config) base() string {
 	if c.BaseURL == "" && c.API == APIv5 {
 		return v5URL
 	}
@@ -49,7 +49,7 @@ func (c Config) base() string {
 }
 
 // Validate returns every defect; each text begins with the key.
-func (c Config) Validate() []error {
+func (c *Config) Validate() []error {
 	errs := c.Common.Validate()
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 
@@ -88,7 +88,7 @@ func (c Config) Validate() []error {
 }
 
 // refusesField says why a name cannot stand in [destination.fields].
-func (c Config) refusesField(key string) string {
+func (c *Config) refusesField(key string) string {
 	switch {
 	case key == "file" || key == "cid" || key == fieldKey:
 		return "is decided by ingestd"

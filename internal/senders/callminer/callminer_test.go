@@ -189,7 +189,8 @@ func TestCorrelationID(t *testing.T) {
 }
 
 func TestConfigValidate(t *testing.T) {
-	if errs := config(t, "http://127.0.0.1:1").Validate(); len(errs) != 0 {
+	good := config(t, "http://127.0.0.1:1")
+	if errs := good.Validate(); len(errs) != 0 {
 		t.Fatal(errs)
 	}
 	region := func(name string) func(*callminer.Config) {

@@ -68,7 +68,7 @@ func regions() map[string]site {
 }
 
 // urls returns where requests go: the region's, or what stands in its place.
-func (c Config) urls() (base, token string) {
+func (c *Config) urls() (base, token string) {
 	s, _ := region(c.Region)
 	base, token = s.api, s.idp+"/connect/token"
 	if c.BaseURL != "" {
@@ -81,7 +81,7 @@ func (c Config) urls() (base, token string) {
 }
 
 // Validate returns every defect; each text begins with the key.
-func (c Config) Validate() []error {
+func (c *Config) Validate() []error {
 	errs := c.Common.Validate()
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 

@@ -41,7 +41,7 @@ func DefaultConfig() Config {
 }
 
 // Validate returns every defect; each text begins with the key.
-func (c Config) Validate() []error {
+func (c *Config) Validate() []error {
 	errs := c.Common.Validate()
 	if _, err := senders.CheckURL("base_url", c.BaseURL, c.AllowHTTP); err != nil {
 		errs = append(errs, err)
@@ -64,7 +64,7 @@ func (c Config) Validate() []error {
 }
 
 // refuses says why a key of [destination.fields] cannot be set; "" is fine.
-func (c Config) refuses(key string) string {
+func (c *Config) refuses(key string) string {
 	if path, ok := strings.CutPrefix(key, metadataPrefix); ok {
 		if !c.SendMetadata {
 			return "is metadata, which is sent only with send_metadata = true (the account needs Explore)"

@@ -38,7 +38,7 @@ var (
 
 // ChannelExpression returns channel_id when it is an expression, and "" when
 // it is an id: letters, digits, dashes and underscores only.
-func (c Config) ChannelExpression() string {
+func (c *Config) ChannelExpression() string {
 	if plainID.MatchString(c.ChannelID) {
 		return ""
 	}
@@ -46,7 +46,7 @@ func (c Config) ChannelExpression() string {
 }
 
 // Validate returns every defect; each text begins with the key.
-func (c Config) Validate() []error {
+func (c *Config) Validate() []error {
 	errs := c.Common.Validate()
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if c.BaseURL == "" {
@@ -80,7 +80,7 @@ func (c Config) Validate() []error {
 	return errs
 }
 
-func (c Config) uploadDataURL() string {
+func (c *Config) uploadDataURL() string {
 	// The trailing slash belongs to the path; without it the server redirects.
 	return strings.TrimRight(c.BaseURL, "/") + "/api/v2/workspace/" + c.OrganisationID + "/conversation/upload_data/"
 }
