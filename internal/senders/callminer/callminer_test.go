@@ -226,8 +226,8 @@ func TestConfigValidate(t *testing.T) {
 			t.Errorf("%s: %s, want %q", c.name, got, c.want)
 		}
 	}
-	if n := len((callminer.Config{}).Validate()); n != 12 {
-		t.Errorf("an empty table has %d defects, want all 12 at once: %v", n, (callminer.Config{}).Validate())
+	if n := len((&callminer.Config{}).Validate()); n != 12 {
+		t.Errorf("an empty table has %d defects, want all 12 at once: %v", n, (&callminer.Config{}).Validate())
 	}
 	if _, err := callminer.New(callminer.Config{}, callminer.Deps{}); err == nil {
 		t.Error("New took an empty table")
