@@ -198,10 +198,17 @@ func (w *writer) commitBatch(batch []*op) error {
 	}
 	return w.conn.Raw(func(c any) error {
 		w.raw = c.(driver.Conn)
+		ended := false
+		defer func() {
+			if !ended { // a write panicked: the connection is closed next, its statements go first
+				w.finalize()
+			}
+		}()
 		spoiled, err := w.try(batch, false)
 		if err == nil && spoiled && len(batch) > 1 {
 			_, err = w.try(batch, true)
 		}
+		ended = true
 		return err
 	})
 }
@@ -279,11 +286,18 @@ func (w *writer) close() {
 	close(w.quit)
 	<-w.stopped
 	_ = w.conn.Raw(func(any) error { // closed already: so are they
-		for _, s := range w.stmts {
-			s.Close()
-		}
+		w.finalize()
 		return nil
 	})
+}
+
+// finalize closes the prepared statements: a connection that has any stays
+// open, whatever is said to it.
+func (w *writer) finalize() {
+	for _, s := range w.stmts {
+		s.Close()
+	}
+	clear(w.stmts)
 }
 
 func (w *writer) fence(err error) {
