@@ -4,8 +4,8 @@
 // It promises to read at most [ReadLimit] bytes of a file of any size, never
 // to panic, and never to allocate by a number found in the file. It decides
 // nothing: whether a format is wanted is the destination's business. It never
-// decodes audio, unpacks an archive, decrypts, or repeats content of the file
-// in its texts.
+// decodes audio beyond G.711 samples of a [Merged] file, unpacks an archive,
+// decrypts, or repeats content of the file in its texts.
 package media
 
 import (

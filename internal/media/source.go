@@ -22,6 +22,8 @@ type source struct {
 	win  []byte
 	buf  [nextFill]byte
 	err  error // the first read error; nothing is read after it
+
+	audio audioChunk // of a WAV file: where its samples lie
 }
 
 // at returns n bytes (at most 32 KiB) at off: fewer at the end of the file,

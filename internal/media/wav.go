@@ -156,6 +156,7 @@ func (w *wave) finish(s *source, at, size int64) (Info, *Error) {
 	if have == 0 || exact && samples == 0 {
 		return w.Info, refuse(HeaderOnly, "the WAV file has a header and no audio: the call was not recorded, or the file is still being written; remove it or fetch it again")
 	}
+	s.audio = audioChunk{at: at, size: have, format: w.format}
 	w.Duration, w.Exact = length(samples, int64(w.format.rate)), exact
 	if !exact {
 		w.warn("the length of " + w.Codec + " audio is an estimate by its mean bit rate")
