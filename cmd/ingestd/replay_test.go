@@ -41,13 +41,17 @@ type expected struct {
 		Duration float64 `json:"duration_seconds"`
 	} `json:"tolerances"`
 	Uploads       []upload   `json:"uploads"`
+	Merged        []merged   `json:"merged_uploads"`
 	Hold          []withheld `json:"hold"`
 	MustNotUpload []withheld `json:"must_not_upload"`
-	Arrival       []struct {
-		At   time.Time `json:"at_utc"`
-		Op   string    `json:"op"`
-		Path string    `json:"path"`
-	} `json:"arrival"`
+	Arrival       []arrival  `json:"arrival"`
+}
+
+// arrival is one step of the drop.
+type arrival struct {
+	At   time.Time `json:"at_utc"`
+	Op   string    `json:"op"`
+	Path string    `json:"path"`
 }
 
 // upload is one recording to send and what its call record must say.
@@ -56,7 +60,11 @@ type upload struct {
 	Sidecars    []string `json:"sidecars"`
 	CallID      *string  `json:"call_id"`
 	RecordingID *string  `json:"recording_id"`
-	Agent       struct {
+	Segment     *struct {
+		Index int `json:"index"`
+	} `json:"segment"`
+	Leg   *string `json:"leg"`
+	Agent struct {
 		ID, Name, Extension, Email *string
 	} `json:"agent"`
 	Direction        string            `json:"direction"`
@@ -89,6 +97,7 @@ func fittingStates() map[string][]string {
 		"screen":              {"skipped", ""},
 		"non_audio":           {"skipped", ""},
 		"no_manifest_row":     {"waiting"},
+		"incomplete_group":    {"waiting"},
 		"in_progress":         {"settling", "waiting", ""}, // a writer that is gone looks like a finished file without its row
 		"policy":              {"skipped", ""},
 		"duplicate":           {"skipped", ""},
@@ -121,18 +130,30 @@ func vendorTakes(container string) bool {
 }
 
 func TestReplayExports(t *testing.T) {
-	for _, system := range []string{"percall_csv", "genesys_cloud", "amazon_connect", "asterisk_freepbx", "freeswitch", "five9", "nice_cvs", "puzzel"} {
-		files := unpackExports(t, system)
-		var want expected
-		if err := json.Unmarshal(files["EXPECTED.json"], &want); err != nil {
+	for _, c := range []replayCase{
+		{system: "percall_csv"}, {system: "genesys_cloud"}, {system: "amazon_connect"}, {system: "asterisk_freepbx"}, {system: "freeswitch"},
+		{system: "five9"}, {system: "nice_cvs"}, {system: "puzzel"}, {system: "siprec"}, {system: "siprec", config: "siprec_merged"},
+	} {
+		c.files = unpackExports(t, c.system)
+		if err := json.Unmarshal(c.files["EXPECTED.json"], &c.want); err != nil {
 			t.Fatal(err)
 		}
-		if len(want.Uploads) == 0 || len(want.Arrival) == 0 {
-			t.Fatalf("%s: EXPECTED.json lists nothing", system)
+		if len(c.want.Uploads) == 0 || len(c.want.Arrival) == 0 {
+			t.Fatalf("%s: EXPECTED.json lists nothing", c.system)
 		}
-		for _, way := range []string{"in arrival order", "in reverse", "all at once", "restart after every step"} {
-			t.Run(system+"/"+way, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) { replay(t, system, way, files, want) })
+		if c.config == "" {
+			c.config = c.system
+		} else {
+			c.want.Uploads = mergedUploads(t, c)
+		}
+		ways := []string{inOrder, inReverse, atOnce, restarted}
+		if c.system == "siprec" {
+			ways = append(ways, renamed)
+		}
+		for _, way := range ways {
+			c.way = way
+			t.Run(c.config+"/"+way, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) { replay(t, c) })
 			})
 		}
 	}
@@ -140,36 +161,26 @@ func TestReplayExports(t *testing.T) {
 
 // replay drops one tree in fake time and compares what arrived, what was held
 // and what was refused with EXPECTED.json.
-func replay(t *testing.T, system, way string, files map[string][]byte, want expected) {
-	r := newReplayRig(t, system)
-	steps := slices.Clone(want.Arrival)
-	switch way {
-	case "in reverse":
-		slices.Reverse(steps)
-	}
-	begin := want.Arrival[0].At
-	time.Sleep(time.Until(begin.Add(-time.Minute)))
+func replay(t *testing.T, c replayCase) {
+	r := newReplayRig(t, c.system, c.config)
+	time.Sleep(time.Until(c.want.Arrival[0].At.Add(-time.Minute)))
 	arrived := map[string]time.Time{}
 	r.start(t)
-	for i, s := range steps {
-		at := s.At
-		if way == "in reverse" || way == "all at once" {
-			at = begin.Add(time.Duration(i) * time.Second)
-			if way == "all at once" {
-				at = begin
-			}
+	for _, s := range c.steps(t) {
+		time.Sleep(time.Until(s.at))
+		r.put(t, s)
+		if _, growing := arrived[s.path]; !growing || !s.append {
+			arrived[s.path] = s.at
 		}
-		time.Sleep(time.Until(at))
-		r.drop(t, s.Path, files[s.Path])
-		arrived[s.Path] = at
-		if way == "restart after every step" {
+		if c.way == restarted {
 			r.stop(t)
 			r.start(t)
 		}
 	}
 	time.Sleep(time.Hour) // past every settle time
 	r.stop(t)
-	if way == "in arrival order" || way == "restart after every step" {
+	want := c.want
+	if c.way != inReverse && c.way != atOnce {
 		want.Uploads = slices.Clone(want.Uploads)
 		for i, u := range want.Uploads {
 			if first, again := firstCopies()[u.Audio]; again {
@@ -178,6 +189,8 @@ func replay(t *testing.T, system, way string, files map[string][]byte, want expe
 		}
 	}
 	r.compare(t, want, arrived)
+	r.compareSegments(t, c)
+	r.compareParts(t, c)
 }
 
 // replayRig is a whole daemon in fake time: real files, real ledger, the
@@ -192,13 +205,13 @@ type replayRig struct {
 	done    chan error
 }
 
-func newReplayRig(t *testing.T, system string) *replayRig {
+func newReplayRig(t *testing.T, system, tailName string) *replayRig {
 	dir := t.TempDir()
 	r := &replayRig{root: filepath.Join(dir, "drop")}
 	if err := os.Mkdir(r.root, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	tail, err := os.ReadFile(filepath.Join("testdata", "exports", system+".toml"))
+	tail, err := os.ReadFile(filepath.Join("testdata", "exports", tailName+".toml"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -256,24 +269,6 @@ func (r *replayRig) stop(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := r.led.Close(); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// drop writes a file whose modification time is the fake now.
-func (r *replayRig) drop(t *testing.T, rel string, content []byte) {
-	t.Helper()
-	if content == nil {
-		t.Fatalf("the archive has no %q", rel)
-	}
-	name := filepath.Join(r.root, filepath.FromSlash(rel))
-	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(name, content, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chtimes(name, time.Now(), time.Now()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -347,6 +342,9 @@ func (r *replayRig) compare(t *testing.T, want expected, arrived map[string]time
 		if !slices.Contains(states, state) {
 			t.Errorf("%s (%s): state %q, want one of %q", w.Path, w.Class, state, states)
 		}
+		if reason := deref(shown[w.Path].Recording.Reason); w.Class == "incomplete_group" && reason != w.Class {
+			t.Errorf("%s: held as %q", w.Path, reason)
+		}
 		if state != "" && deref(shown[w.Path].Recording.Reason) == "" {
 			t.Errorf("%s: %s without a reason", w.Path, state)
 		}
@@ -387,7 +385,7 @@ func callOf(s ledger.Shown) map[string]any {
 		return nil
 	}
 	m := map[string]any{
-		"call_id": c.CallID, "recording_id": c.RecordingID, "agent.id": c.AgentID, "agent.name": c.AgentName,
+		"call_id": c.CallID, "recording_id": c.RecordingID, "leg": c.Leg, "agent.id": c.AgentID, "agent.name": c.AgentName,
 		"agent.extension": c.AgentExtension, "agent.email": c.AgentEmail, "direction": c.Direction,
 		"start": c.StartedAt.Format(time.RFC3339Nano), "phone": c.CustomerPhone, "e164": c.CustomerPhoneE164,
 		"dialed": c.DNIS, "queue": c.Queue, "channels": s.Recording.Audio.Channels, "container": s.Recording.Audio.Container,
@@ -399,15 +397,22 @@ func callOf(s ledger.Shown) map[string]any {
 	if c.MetadataDurationSeconds != nil {
 		m["duration"] = *c.MetadataDurationSeconds
 	}
-	if c.AgentChannel != nil && c.CustomerChannel != nil {
-		m["channel_map"] = map[string]string{fmt.Sprint(*c.AgentChannel): "agent", fmt.Sprint(*c.CustomerChannel): "customer"}
+	channels := map[string]string{}
+	if c.AgentChannel != nil {
+		channels[fmt.Sprint(*c.AgentChannel)] = "agent"
+	}
+	if c.CustomerChannel != nil {
+		channels[fmt.Sprint(*c.CustomerChannel)] = "customer"
+	}
+	if len(channels) > 0 {
+		m["channel_map"] = channels
 	}
 	return m
 }
 
 func wantCall(u upload) map[string]any {
 	m := map[string]any{
-		"call_id": deref(u.CallID), "recording_id": deref(u.RecordingID), "agent.id": deref(u.Agent.ID), "agent.name": deref(u.Agent.Name),
+		"call_id": deref(u.CallID), "recording_id": deref(u.RecordingID), "leg": deref(u.Leg), "agent.id": deref(u.Agent.ID), "agent.name": deref(u.Agent.Name),
 		"agent.extension": deref(u.Agent.Extension), "agent.email": deref(u.Agent.Email), "direction": u.Direction,
 		"start": u.Start.Format(time.RFC3339Nano), "phone": deref(u.Phone), "e164": deref(u.PhoneE164),
 		"dialed": deref(u.Dialed), "queue": deref(u.Queue), "channels": u.Channels, "container": u.Format.Container,

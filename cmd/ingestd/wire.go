@@ -42,6 +42,7 @@ func source(s config.Source) pipeline.Source {
 		After: s.After, Archive: s.Archive, Zone: s.Zone,
 		Copies: s.Copies, WaitForCopy: time.Duration(s.WaitForCopy),
 		DurationTolerance: time.Duration(s.DurationTolerance), OnDurationMismatch: s.OnDurationMismatch,
+		Merge: s.Legs.Merge, NumberSegments: s.NumberSegments,
 	}
 }
 

@@ -16,6 +16,8 @@ import (
 // without one are told apart by their path.
 func (r Record) BusinessKey(source, path string) (key string, named bool) {
 	switch {
+	case r.RecordingID != "" && r.Leg != "":
+		return "recording:" + r.RecordingID + "/" + r.Leg, true // recorders give the legs of a call one id
 	case r.RecordingID != "":
 		return "recording:" + r.RecordingID, true
 	case r.CallID != "":

@@ -15,7 +15,8 @@ func TestBusinessKey(t *testing.T) {
 		key   string
 		named bool
 	}{
-		{"recording id", call.Record{RecordingID: "r1", CallID: "c1", SegmentIndex: 2, Leg: call.LegAgent}, "recording:r1", true},
+		{"recording id", call.Record{RecordingID: "r1", CallID: "c1", SegmentIndex: 2}, "recording:r1", true},
+		{"recording id of a leg", call.Record{RecordingID: "r1", CallID: "c1", SegmentIndex: 2, Leg: call.LegAgent}, "recording:r1/agent", true},
 		{"call id", call.Record{CallID: "c1"}, "call:c1/0/", true},
 		{"segment and leg", call.Record{CallID: "c1", SegmentIndex: 2, Leg: call.LegCustomer}, "call:c1/2/customer", true},
 		{"path", call.Record{AgentID: "a"}, "path:src/a/b.wav", false},

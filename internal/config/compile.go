@@ -14,6 +14,7 @@ func (s *Source) compile(d *defects, path string) {
 	c := mapping.SourceConfig{
 		NamePattern: s.NamePattern, Region: s.Region, Accept: s.Accept,
 		Call: s.Call.Fields, Custom: s.Call.Custom,
+		Parts:     s.Legs.Parts,
 		Integrity: mapping.Stated{Bytes: s.Integrity.Bytes, SHA256: s.Integrity.SHA256, MD5: s.Integrity.MD5},
 	}
 	if s.Zone != nil { // else the zone is reported already

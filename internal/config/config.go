@@ -91,6 +91,8 @@ type Source struct {
 	DurationTolerance  senders.Duration `toml:"duration_tolerance"`
 	OnDurationMismatch string           `toml:"on_duration_mismatch"` // warn, hold
 	Integrity          Integrity        `toml:"integrity"`
+	NumberSegments     bool             `toml:"number_segments"` // number the recordings of a call by their start
+	Legs               Legs             `toml:"legs"`
 	Sidecars           []sidecar.Config `toml:"sidecar"` // never empty
 	Call               Call             `toml:"call"`
 
@@ -105,6 +107,12 @@ type Integrity struct {
 	Bytes  string `toml:"bytes"`
 	SHA256 string `toml:"sha256"` // hex
 	MD5    string `toml:"md5"`    // hex
+}
+
+// Legs is [source.legs]: calls that are recorded in several files.
+type Legs struct {
+	Parts string `toml:"parts"` // expression: the names of the files of one folder that make up one call
+	Merge string `toml:"merge"` // none, agent_left, agent_right
 }
 
 // Call is [source.call]: expressions by call record field.
@@ -224,6 +232,7 @@ func (d *decoder) source(i int, t table) Source {
 		WaitForCopy:      senders.Duration(10 * time.Minute),
 
 		OnDurationMismatch: "warn",
+		Legs:               Legs{Merge: "none"},
 		After:              "keep",
 	}
 	d.preset(path, t, &s)

@@ -86,6 +86,13 @@ func (c *Config) source(d *defects, i int) {
 	d.oneOf(path+".on_missing_sidecar", s.OnMissingSidecar, "hold", "send", "quarantine")
 	d.oneOf(path+".on_duration_mismatch", s.OnDurationMismatch, "warn", "hold")
 	d.oneOf(path+".after", s.After, "keep", "move", "delete")
+	d.oneOf(path+".legs.merge", s.Legs.Merge, "none", "agent_left", "agent_right")
+	if s.Legs.Merge != "none" && s.Legs.Parts == "" {
+		d.add(path+".legs.merge", "needs parts", "an expression that names the two files of a call, as in 'map(list(session.stream), .label)'")
+	}
+	if s.Legs.Merge != "none" && len(s.Call.Fields) > 0 && s.Call.Fields["leg"] == "" {
+		d.add(path+".legs.merge", "needs call.leg", `map it under [source.call] to "agent" and "customer": without it nobody knows who is in which file`)
+	}
 	s.archive(d, path)
 	for j, side := range s.Sidecars {
 		d.rooms(fmt.Sprintf("%s.sidecar[%d]", path, j), side.Validate())

@@ -59,6 +59,13 @@ func (t *tx) decide(id, ver int64, d Decision, row decisionRow) (out Decided, er
 	if err != nil {
 		return out, err
 	}
+	if err := t.unmoved(r, d.Group); err != nil {
+		return out, err
+	}
+	var merged any
+	if d.Merge != nil {
+		merged = d.Merge.Size
+	}
 	look := make([]any, 7) // NULL leaves a column as it is
 	if d.Look != nil {
 		look = lookArgs(*d.Look)
@@ -67,13 +74,13 @@ func (t *tx) decide(id, ver int64, d Decision, row decisionRow) (out Decided, er
 	if d.State == Settling {
 		due = t.dueOrNow(d.Due)
 	}
-	err = t.one(`UPDATE recordings SET state = ?, reason = ?, reason_text = ?, due_at = ?, ver = ver + 1, updated = ?, named = ?,
+	err = t.one(`UPDATE recordings SET state = ?, reason = ?, reason_text = ?, due_at = ?, ver = ver + 1, updated = ?, named = ?, merged_size = ?,
 		wait_until = coalesce(?, wait_until), sha256 = coalesce(?, sha256), business_key = coalesce(?, business_key),
 		call_json = coalesce(?, call_json), audio_json = coalesce(?, audio_json), call_id = coalesce(?, call_id),
 		recorder_id = coalesce(?, recorder_id), started_at = coalesce(?, started_at), dev = coalesce(?, dev), ino = coalesce(?, ino),
 		size = coalesce(?, size), mtime_ns = coalesce(?, mtime_ns), ctime_ns = coalesce(?, ctime_ns), quiet_since = coalesce(?, quiet_since),
 		looks = coalesce(?, looks) WHERE id = ?`,
-		slices.Concat([]any{d.State, d.Reason, d.ReasonText, due, t.at, d.Named, ms(d.WaitUntil), row.sum, text(d.BusinessKey),
+		slices.Concat([]any{d.State, d.Reason, d.ReasonText, due, t.at, d.Named, merged, ms(d.WaitUntil), row.sum, text(d.BusinessKey),
 			row.call, row.audio, row.callID, row.recorderID, row.startedAt}, look, []any{id})...)
 	if err != nil {
 		return out, err
@@ -86,6 +93,16 @@ func (t *tx) decide(id, ver int64, d Decision, row decisionRow) (out Decided, er
 	}
 	if err := t.pairs(id, d); err != nil {
 		return out, err
+	}
+	if d.Merge != nil {
+		if err := t.merge(r, d.Merge); err != nil {
+			return out, err
+		}
+	}
+	if d.WakeGroup && r.State != d.State {
+		if err := t.wakeGroup(r); err != nil {
+			return out, err
+		}
 	}
 	if len(d.Deliveries) == 0 {
 		return out, nil
@@ -101,6 +118,11 @@ func (t *tx) pairs(id int64, d Decision) error {
 	}
 	for sidecar, key := range d.Keys {
 		if err := t.exec("INSERT INTO recording_keys (recording_id, sidecar, key) VALUES (?, ?, ?)", id, sidecar, key); err != nil {
+			return err
+		}
+	}
+	if d.Part != "" {
+		if err := t.exec("INSERT INTO recording_keys (recording_id, sidecar, key) VALUES (?, ?, ?)", id, partKey, d.Part); err != nil {
 			return err
 		}
 	}

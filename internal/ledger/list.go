@@ -16,7 +16,7 @@ import (
 const listPage = 500
 
 // rowColumns are those of Row, for recordings r LEFT JOIN deliveries d.
-const rowColumns = `r.id, d.id, r.source, r.path, r.size, r.sha256, r.call_id, r.recorder_id, r.started_at, d.destination,
+const rowColumns = `r.id, d.id, r.source, r.path, coalesce(r.merged_size, r.size), r.sha256, r.call_id, r.recorder_id, r.started_at, d.destination,
 	coalesce(d.state, r.state), coalesce(d.reason, r.reason), coalesce(d.reason_text, r.reason_text), coalesce(d.attempts, 0), d.idem_key,
 	r.first_seen, d.accepted_at, CASE WHEN d.state IN ('planned', 'declared', 'in_doubt') THEN d.next_attempt END, coalesce(d.updated, r.updated),
 	(SELECT json_group_object(v.name, v.value) FROM vendor_ids AS v WHERE v.delivery_id = d.id AND substr(v.name, 1, 1) <> '_')`

@@ -61,10 +61,19 @@ type ShownRecording struct {
 	Size        int64          `json:"size"`
 	SHA256      *string        `json:"sha256"`
 	Sidecars    []ShownSidecar `json:"sidecars"`
+	Parts       []ShownPart    `json:"parts,omitempty"` // the files that were merged into it, by channel
 	Call        *call.Record   `json:"call"`
 	Audio       *call.Audio    `json:"audio"`
 	FirstSeenAt time.Time      `json:"first_seen_at"`
 	MovedTo     *string        `json:"moved_to"`
+}
+
+// ShownPart is one file of a merged recording.
+type ShownPart struct {
+	Path    string  `json:"path"`
+	Size    int64   `json:"size"`
+	SHA256  string  `json:"sha256"`
+	MovedTo *string `json:"moved_to"`
 }
 
 // ShownSidecar is one document row that a recording was paired with.

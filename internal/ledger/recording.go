@@ -22,9 +22,18 @@ type Recording struct {
 	BusinessKey        string
 	Call               *call.Record // nil where the method says it is not loaded
 	Audio              *call.Audio
+	MergedSize         int64  // bytes that are sent of a recording that is merged with others; 0: it is sent as it is
 	MoveTo             string // where it is being moved: the intent
 	MovedTo            string // where it is now
 	FirstSeen, Updated time.Time
+}
+
+// Size is the bytes that are sent of it.
+func (r Recording) Size() int64 {
+	if r.MergedSize > 0 {
+		return r.MergedSize
+	}
+	return r.Look.Identity.Size
 }
 
 // Seen is a file that the ledger does not know yet.
@@ -62,8 +71,16 @@ type Decision struct {
 	Call        *call.Record      // nil: as stored
 	Audio       *call.Audio       // nil: as stored
 	Keys        map[string]string // sidecar -> key that a waiting recording waits for
-	Documents   []DocumentUse
-	Deliveries  []NewDelivery
+	// Group is what the decision rests on beyond the recording itself, Part
+	// the name of another recording that it waits for.
+	Group []Awaited
+	Part  string
+	// WakeGroup makes those due that wait for this recording, if it changes
+	// its state.
+	WakeGroup  bool
+	Merge      *Merge // it is sent merged with others
+	Documents  []DocumentUse
+	Deliveries []NewDelivery
 }
 
 // DocumentUse names the document row that a recording was paired with.

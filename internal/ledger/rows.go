@@ -14,7 +14,7 @@ import (
 const (
 	lookColumns      = "dev, ino, size, mtime_ns, ctime_ns, quiet_since, looks, due_at"
 	recordingColumns = "id, ver, source, path, state, reason, reason_text, " + lookColumns +
-		", wait_until, sha256, business_key, move_to, moved_to, first_seen, updated"
+		", wait_until, sha256, business_key, merged_size, move_to, moved_to, first_seen, updated"
 	fullColumns = recordingColumns + ", call_json, audio_json"
 )
 
@@ -51,13 +51,14 @@ type scannedRecording struct {
 	path, sum, moveTo, moved []byte
 	callJSON, audioJSON      []byte
 	wait, firstSeen, updated sql.NullInt64
+	merged                   sql.NullInt64
 	business                 sql.NullString
 }
 
 func (s *scannedRecording) dest(full bool) []any {
 	r := &s.r
 	dest := append([]any{&r.ID, &r.Ver, &r.Source, &s.path, &r.State, &r.Reason, &r.ReasonText}, s.look.dest()...)
-	dest = append(dest, &s.wait, &s.sum, &s.business, &s.moveTo, &s.moved, &s.firstSeen, &s.updated)
+	dest = append(dest, &s.wait, &s.sum, &s.business, &s.merged, &s.moveTo, &s.moved, &s.firstSeen, &s.updated)
 	if full {
 		dest = append(dest, &s.callJSON, &s.audioJSON)
 	}
@@ -68,7 +69,7 @@ func (s *scannedRecording) value(full bool) (Recording, error) {
 	r := s.r
 	r.Path, r.MoveTo, r.MovedTo = string(s.path), string(s.moveTo), string(s.moved)
 	r.Look, r.DueAt, r.WaitUntil = s.look.value(), instant(s.look.due), instant(s.wait)
-	r.SHA256, r.BusinessKey = hex.EncodeToString(s.sum), s.business.String
+	r.SHA256, r.BusinessKey, r.MergedSize = hex.EncodeToString(s.sum), s.business.String, s.merged.Int64
 	r.FirstSeen, r.Updated = instant(s.firstSeen), instant(s.updated)
 	if !full {
 		return r, nil

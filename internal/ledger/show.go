@@ -105,7 +105,7 @@ func (r *Reader) show(ctx context.Context, id int64) (s Shown, err error) {
 	}
 	s.Recording = ShownRecording{
 		ID: rec.ID, Source: rec.Source, Path: rec.Path, State: string(rec.State), Reason: orNull(rec.Reason), ReasonText: orNull(rec.ReasonText),
-		Size: rec.Look.Identity.Size, SHA256: orNull(rec.SHA256), Call: rec.Call, Audio: rec.Audio, FirstSeenAt: rec.FirstSeen, MovedTo: orNull(rec.MovedTo),
+		Size: rec.Size(), SHA256: orNull(rec.SHA256), Call: rec.Call, Audio: rec.Audio, FirstSeenAt: rec.FirstSeen, MovedTo: orNull(rec.MovedTo),
 		Sidecars: []ShownSidecar{},
 	}
 	err = r.rows(ctx, "SELECT sidecar, path, row FROM recording_documents WHERE recording_id = ? ORDER BY sidecar", []any{id}, func(rows *sql.Rows) error {
@@ -118,6 +118,13 @@ func (r *Reader) show(ctx context.Context, id int64) (s Shown, err error) {
 	})
 	if err != nil {
 		return s, err
+	}
+	parts, err := r.partsOf(ctx, id)
+	if err != nil {
+		return s, err
+	}
+	for _, p := range parts {
+		s.Recording.Parts = append(s.Recording.Parts, ShownPart{Path: p.Path, Size: p.Identity.Size, SHA256: p.SHA256, MovedTo: orNull(p.MovedTo)})
 	}
 	s.Deliveries = []Row{}
 	err = r.rows(ctx, "SELECT "+rowColumns+" FROM deliveries AS d JOIN recordings AS r ON r.id = d.recording_id WHERE d.recording_id = ? ORDER BY d.id", []any{id},

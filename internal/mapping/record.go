@@ -242,6 +242,15 @@ func derive(r *call.Record, a call.Audio, d defaults) error {
 // ones: in a mono mix nobody has a channel, in a stereo file who is not the
 // agent is the customer.
 func deriveChannels(r *call.Record, channels int) error {
+	if channels == 1 { // one leg: its speaker is alone on the only channel
+		var first int
+		switch {
+		case r.Leg == call.LegAgent && r.AgentChannel == nil:
+			r.AgentChannel = &first
+		case r.Leg == call.LegCustomer && r.CustomerChannel == nil:
+			r.CustomerChannel = &first
+		}
+	}
 	for _, at := range []**int{&r.AgentChannel, &r.CustomerChannel} {
 		if *at != nil && channels > 0 && **at >= channels {
 			*at = nil

@@ -20,6 +20,7 @@ type SourceConfig struct {
 	Custom      map[string]string // name of the operator's choice -> expression
 	Sidecars    []SidecarExprs    // in the order of the config file
 	Integrity   Stated            // expressions for what the metadata says of the file
+	Parts       string            // expression: the recordings of the folder that are one call; see [Source.Parts]
 }
 
 // SidecarExprs are the expressions of one sidecar; see [Source.RowKeys] and
@@ -37,7 +38,8 @@ type Source struct {
 	names    []string               // of custom, sorted
 	rows     map[string]rowPrograms // by sidecar
 	stated   map[string]*program    // of Integrity, by key
-	texts    map[string]string      // expressions over a recording as configured, by field
+	parts    *program
+	texts    map[string]string // expressions over a recording as configured, by field
 }
 
 // Env is what is known of one recording. A sidecar without an entry in Docs is
@@ -92,6 +94,10 @@ func CompileSource(c SourceConfig) (*Source, error) {
 			s.texts[key] = text
 			s.stated[key] = comp.compile(key, key, text)
 		}
+	}
+	if c.Parts != "" {
+		s.texts["legs.parts"] = c.Parts
+		s.parts = comp.compile("legs.parts", "legs.parts", c.Parts)
 	}
 	errs = append(errs, comp.errs...)
 	for _, sc := range c.Sidecars {

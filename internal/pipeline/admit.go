@@ -54,13 +54,15 @@ func (f *feed) pairAndMap(ctx context.Context, r ledger.Recording, env *mapping.
 	if err != nil {
 		return fieldProblem(err)
 	}
-	d, err := f.decide(ctx, r, env, pairing, file, entry)
-	d.Documents = pairing.uses
+	g := &group{}
+	d, err := f.decide(ctx, r, env, pairing, g, file, entry)
+	d.Documents, d.Group, d.WakeGroup = pairing.uses, g.looked, f.src.Mapping.Groups()
 	return d, err
 }
 
-// decide maps a recording with the documents that were found.
-func (f *feed) decide(ctx context.Context, r ledger.Recording, env *mapping.Env, pairing pairing, file *os.File, entry watcher.Entry) (ledger.Decision, error) {
+// decide maps a recording with the documents that were found; g is filled
+// with the other recordings of its call, as far as they counted.
+func (f *feed) decide(ctx context.Context, r ledger.Recording, env *mapping.Env, pairing pairing, g *group, file *os.File, entry watcher.Entry) (ledger.Decision, error) {
 	if pairing.problem != nil {
 		return *pairing.problem, nil
 	}
@@ -77,31 +79,81 @@ func (f *feed) decide(ctx context.Context, r ledger.Recording, env *mapping.Env,
 		return ledger.Decision{State: ledger.Skipped, Reason: "not_accepted",
 			ReasonText: "the source's accept rule said no"}, nil
 	}
-	buffer := <-f.reading
-	sum, err := hashFile(ctx, file, entry, buffer)
-	f.reading <- buffer
-	if err != nil {
-		return ledger.Decision{}, err
-	}
-	env.File.SHA256 = hex.EncodeToString(sum[:])
-	record, err := f.src.Mapping.Call(*env)
-	if err != nil {
-		return fieldProblem(err)
-	}
-	if d, err := f.proves(ctx, r, *env, record, file); d != nil || err != nil {
+	if d, err := f.gather(ctx, r, *env, pairing, g); d != nil || err != nil {
 		return derefOr(d), err
 	}
-	key, named := record.BusinessKey(f.src.Name, r.Path)
+	take := f.whole
+	if f.merges(g) {
+		take = f.merge
+	}
+	c, d, err := take(ctx, r, env, g, file, entry)
+	if d != nil || err != nil {
+		return derefOr(d), err
+	}
+	return f.ready(ctx, r, *env, c)
+}
+
+// content is what is sent of a recording and what is known of it.
+type content struct {
+	sum    [sha256.Size]byte
+	record call.Record
+	merge  *ledger.Merge // nil: the file as it is
+}
+
+// whole takes the file as it is.
+func (f *feed) whole(ctx context.Context, _ ledger.Recording, env *mapping.Env, _ *group, file *os.File, entry watcher.Entry) (c content, d *ledger.Decision, err error) {
+	if c.sum, err = f.hash(ctx, file, entry); err != nil {
+		return c, nil, err
+	}
+	env.File.SHA256 = hex.EncodeToString(c.sum[:])
+	if c.record, d, err = f.mapped(*env); d != nil || err != nil {
+		return c, d, err
+	}
+	d, err = f.intact(ctx, *env, file)
+	return c, d, err
+}
+
+// hash is hashFile with one of the source's buffers.
+func (f *feed) hash(ctx context.Context, file *os.File, entry watcher.Entry) ([sha256.Size]byte, error) {
+	buffer := <-f.reading
+	defer func() { f.reading <- buffer }()
+	return hashFile(ctx, file, entry, buffer)
+}
+
+// mapped is the call record; what is wrong with it is a decision.
+func (f *feed) mapped(env mapping.Env) (call.Record, *ledger.Decision, error) {
+	record, err := f.src.Mapping.Call(env)
+	if err == nil {
+		return record, nil, nil
+	}
+	d, err := fieldProblem(err)
+	if err != nil {
+		return record, nil, err
+	}
+	return record, &d, nil
+}
+
+// ready decides about a recording whose content is known.
+func (f *feed) ready(ctx context.Context, r ledger.Recording, env mapping.Env, c content) (ledger.Decision, error) {
+	if d := f.lasts(r, env, c.record); d != nil {
+		return *d, nil
+	}
+	// The number of a segment is no part of the key: it depends on what was
+	// known when it was counted.
+	key, named := c.record.BusinessKey(f.src.Name, r.Path)
 	if d, err := f.copyOf(ctx, r, key, named, env.File.SHA256); d != nil || err != nil {
+		return derefOr(d), err
+	}
+	if d, err := f.number(ctx, r, &c.record); d != nil || err != nil {
 		return derefOr(d), err
 	}
 	d := ledger.Decision{
 		State: ledger.Ready, SHA256: env.File.SHA256, BusinessKey: key, Named: named,
-		Call: &record,
+		Call: &c.record, Merge: c.merge,
 	}
 	for _, name := range f.src.Destinations {
 		d.Deliveries = append(d.Deliveries, f.plan(name, call.Item{
-			Call: record, Audio: env.Audio, File: env.File, Delivery: call.NewDelivery(name, key, sum),
+			Call: c.record, Audio: env.Audio, File: env.File, Delivery: call.NewDelivery(name, key, c.sum),
 		}))
 	}
 	return d, nil

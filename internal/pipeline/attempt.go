@@ -38,7 +38,7 @@ func (pl *pool) attempt(soft, ctx context.Context, job ledger.Job) {
 	})()
 	receipt, err := pl.send(sendCtx, senders.Attempt{
 		Item: item(d, rec), Number: d.Attempts + 1, Began: began(d), IDs: d.IDs, Own: d.Own,
-		Open: func() (senders.Media, error) { return pl.open(rec) },
+		Open: func() (senders.Media, error) { return pl.open(ctx, rec) },
 	}, j)
 	if err == nil {
 		pl.accept(ctx, j, receipt)
@@ -112,17 +112,33 @@ func item(d ledger.Delivery, rec ledger.Recording) call.Item {
 	}
 	it.File = fileFacts(rec.Path, watcher.Entry{Identity: watcher.Identity(rec.Look.Identity)})
 	it.File.SHA256 = rec.SHA256
+	if rec.MergedSize > 0 {
+		it.File = mergedFacts(it.File, rec.MergedSize, it.Audio)
+	}
 	return it
 }
 
-// open opens the recording anew and compares it with what was pinned. A change
-// of ctime alone is not fatal: the streamed hash decides.
-func (pl *pool) open(rec ledger.Recording) (senders.Media, error) {
+// open opens the recording anew and compares it with what was pinned: all of
+// its parts, if it is sent merged.
+func (pl *pool) open(ctx context.Context, rec ledger.Recording) (senders.Media, error) {
 	root := pl.p.feeds[rec.Source].watch.Root()
 	if root == nil {
 		return nil, notNow("source_unavailable", "the drop directory is not there", nil)
 	}
-	file, entry, err := root.Open(rec.Path)
+	if rec.MergedSize > 0 {
+		return pl.openMerged(ctx, root, rec)
+	}
+	o, err := pl.openFile(root, rec.Path, rec.Look.Identity)
+	if err != nil {
+		return nil, err // not a nil *openFile in a Media that is not nil
+	}
+	return o, nil
+}
+
+// openFile opens a pinned file. A change of ctime alone is not fatal: the
+// streamed hash decides.
+func (pl *pool) openFile(root *watcher.Root, rel string, pinned ledger.Identity) (*openFile, error) {
+	file, entry, err := root.Open(rel)
 	var refused *watcher.Refused
 	switch {
 	case err == nil:
@@ -135,7 +151,6 @@ func (pl *pool) open(rec ledger.Recording) (senders.Media, error) {
 	default:
 		return nil, notNow("unreadable", "the file could not be opened", pathless(err))
 	}
-	pinned := rec.Look.Identity
 	if !sameFile(pinned, entry.Identity) {
 		file.Close()
 		return nil, &senders.Error{Class: senders.Changed, Code: "file_changed", Text: "the file changed before it was sent; it is looked at anew"}

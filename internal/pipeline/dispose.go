@@ -102,8 +102,17 @@ func (f *feed) finishMove(ctx context.Context, r ledger.Recording) error {
 	if root == nil {
 		return nil
 	}
-	final, err := "", f.stillSent(ctx, root, r)
+	parts, err := f.p.ledger.PartsOf(ctx, r.ID)
+	if err != nil {
+		return err
+	}
+	final, err := "", f.stillSent(ctx, root, r.Path, r.Look.Identity, fileSHA256(r, parts))
 	if err == nil || errors.Is(err, fs.ErrNotExist) { // a removal may have been cut in two
+		// Its own file goes last: while it is there, a disposal that failed is
+		// tried again.
+		if err := f.disposeParts(ctx, root, r, parts); err != nil {
+			return f.deferDisposal(ctx, r, "disposal_failed", err)
+		}
 		final, err = f.away(root, r.Path, r.MoveTo, watcher.Identity(r.Look.Identity))
 	}
 	switch {
@@ -176,20 +185,20 @@ func (f *feed) disposeSidecars(ctx context.Context, root *watcher.Root, r ledger
 // stillSent answers watcher.ErrReplaced if the file is not the one that was
 // sent. Where its ctime moved since it was pinned, only the content can tell:
 // a program that writes in place may set the old modification time again.
-func (f *feed) stillSent(ctx context.Context, root *watcher.Root, r ledger.Recording) error {
-	file, entry, err := root.Open(r.Path)
+func (f *feed) stillSent(ctx context.Context, root *watcher.Root, rel string, pinned ledger.Identity, sha256 string) error {
+	file, entry, err := root.Open(rel)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
 	switch {
-	case !sameFile(r.Look.Identity, entry.Identity):
+	case !sameFile(pinned, entry.Identity):
 		return watcher.ErrReplaced
-	case entry.Identity.CtimeNS == r.Look.Identity.CtimeNS:
+	case entry.Identity.CtimeNS == pinned.CtimeNS:
 		return nil
 	}
 	sum, err := hashFile(ctx, file, entry, make([]byte, hashBuffer))
-	if errors.Is(err, errChanged) || err == nil && hex.EncodeToString(sum[:]) != r.SHA256 {
+	if errors.Is(err, errChanged) || err == nil && hex.EncodeToString(sum[:]) != sha256 {
 		return watcher.ErrReplaced
 	}
 	return err

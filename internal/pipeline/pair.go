@@ -15,6 +15,7 @@ import (
 // pairing is what a recording's lookups gave.
 type pairing struct {
 	uses    []ledger.DocumentUse
+	keys    map[string]string // sidecar -> the key under which it was looked for
 	missing map[string]string // required sidecar -> the key it waits for
 	problem *ledger.Decision
 }
@@ -22,7 +23,7 @@ type pairing struct {
 // pair looks the recording's documents up, one sidecar after the other, so
 // that a later one may use a key found in an earlier one (a join).
 func (f *feed) pair(ctx context.Context, r ledger.Recording, env *mapping.Env) (pairing, error) {
-	p := pairing{missing: map[string]string{}}
+	p := pairing{keys: map[string]string{}, missing: map[string]string{}}
 	for _, s := range f.src.Sidecars {
 		key := s.MediaKey(r.Path)
 		if s.Pair == sidecar.PairKey {
@@ -33,6 +34,7 @@ func (f *feed) pair(ctx context.Context, r ledger.Recording, env *mapping.Env) (
 		}
 		var rows []ledger.DocumentRow
 		if key != "" {
+			p.keys[s.Name] = key
 			var err error
 			if rows, err = f.p.ledger.Lookup(ctx, f.src.Name, s.Name, key, mostRows); err != nil {
 				return p, err

@@ -56,6 +56,12 @@ type Source struct {
 	// one; 0: never compared.
 	DurationTolerance  time.Duration
 	OnDurationMismatch string // OnMismatchWarn, OnMismatchHold
+	// Merge is whether two mono legs are sent as one stereo file; which files
+	// are the legs of a call is said by Mapping.Parts.
+	Merge string // MergeNone, MergeAgentLeft, MergeAgentRight
+	// NumberSegments numbers the recordings of a call by their start, where
+	// the mapping gives no segment_index.
+	NumberSegments bool
 }
 
 // What happens to a recording whose sidecar has not come in time.
