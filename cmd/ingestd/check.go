@@ -137,6 +137,9 @@ func checkSource(s config.Source, add func(level, what, format string, args ...a
 		mode = "scans only, every " + s.ScanEvery.String() + " (" + kind + " gives no events)"
 	}
 	add(levelOK, what, "%s on %s: %s", s.Path, kind, mode)
+	if len(s.Call.Fields) > 0 && s.Call.Fields["agent_channel"] == "" && s.Call.Fields["leg"] == "" {
+		add(levelWarn, what, "agent_channel is not mapped: of recordings with two channels no vendor learns which is the agent; mono recordings need nothing")
+	}
 	if info.Mode().Perm()&0o002 != 0 && info.Mode()&os.ModeSticky == 0 {
 		add(levelWarn, what, "%s is world-writable without the sticky bit; anybody can replace recordings (chmod +t)", s.Path)
 	}

@@ -53,7 +53,9 @@ type planned struct {
 	State      string            `json:"state"`
 	Reason     *string           `json:"reason"`
 	ReasonText *string           `json:"reason_text"`
+	Notes      []string          `json:"notes,omitempty"` // what a person should know before it is sent
 	Sidecars   []plannedSidecar  `json:"sidecars"`
+	Parts      []plannedPart     `json:"parts,omitempty"` // the files that are merged into it, by channel
 	Call       *call.Record      `json:"call"`
 	Audio      *call.Audio       `json:"audio"`
 	Deliveries []plannedDelivery `json:"deliveries"`
@@ -64,6 +66,11 @@ type plannedSidecar struct {
 	Path string `json:"path"`
 	Row  int    `json:"row"`
 	Rule string `json:"rule"`
+}
+
+type plannedPart struct {
+	Path   string `json:"path"`
+	SHA256 string `json:"sha256"`
 }
 
 type plannedDelivery struct {
@@ -85,14 +92,17 @@ type knownDelivery struct {
 }
 
 type planSummary struct {
-	Recordings int            `json:"recordings"`
-	Matched    int            `json:"matched"` // with every required sidecar
-	Sendable   int            `json:"sendable"`
-	Refused    int            `json:"refused"`
-	Known      int            `json:"known"` // in the ledger already, so not sent again
-	Unmatched  planUnmatched  `json:"unmatched"`
-	States     map[string]int `json:"states"`
-	Reasons    map[string]int `json:"reasons"`
+	Recordings int `json:"recordings"`
+	Matched    int `json:"matched"` // with every required sidecar
+	Sendable   int `json:"sendable"`
+	Refused    int `json:"refused"`
+	Known      int `json:"known"` // in the ledger already, so not sent again
+	// AgentUnknown counts two-channel recordings of which nobody knows the
+	// agent's channel.
+	AgentUnknown int            `json:"agent_unknown"`
+	Unmatched    planUnmatched  `json:"unmatched"`
+	States       map[string]int `json:"states"`
+	Reasons      map[string]int `json:"reasons"`
 }
 
 // planUnmatched counts what no recording was paired with.
@@ -244,6 +254,7 @@ func (s *planSummary) count(one planned) {
 	if one.Call != nil {
 		s.Matched++
 	}
+	s.AgentUnknown += len(one.Notes)
 	for _, d := range one.Deliveries {
 		switch {
 		case d.Known != nil:
@@ -276,6 +287,12 @@ func (pl *planner) one(ctx context.Context, id int64) (planned, error) {
 		for _, u := range uses {
 			one.Sidecars = append(one.Sidecars, plannedSidecar{Name: u.Sidecar, Path: u.Path, Row: u.Row, Rule: u.Rule})
 		}
+		for _, part := range r.Parts {
+			one.Parts = append(one.Parts, plannedPart{Path: part.Path, SHA256: part.SHA256})
+		}
+		if agentUnknown(r) {
+			one.Notes = append(one.Notes, "it has two channels, and agent_channel is not known: the vendor has to guess who is the agent")
+		}
 		for _, d := range s.Deliveries {
 			pd, err := pl.delivery(ctx, d)
 			if err != nil {
@@ -286,6 +303,12 @@ func (pl *planner) one(ctx context.Context, id int64) (planned, error) {
 		return one, nil
 	}
 	return planned{}, fmt.Errorf("recording %d: %w", id, ledger.ErrNotFound)
+}
+
+// agentUnknown tells that a recording has the agent on one of two channels
+// and nobody said which.
+func agentUnknown(r ledger.ShownRecording) bool {
+	return r.Call != nil && r.Audio != nil && r.Audio.Channels == 2 && r.Call.AgentChannel == nil && r.Call.Direction != call.Internal
 }
 
 func (pl *planner) delivery(ctx context.Context, row ledger.Row) (planned plannedDelivery, err error) {
@@ -325,6 +348,12 @@ func (a *app) printPlan(one planned) error {
 	fmt.Fprintln(out)
 	for _, s := range one.Sidecars {
 		fmt.Fprintf(out, "  %s: %s row %d, by %s\n", s.Name, escape(s.Path), s.Row, s.Rule)
+	}
+	for channel, part := range one.Parts {
+		fmt.Fprintf(out, "  channel %d: %s, sha256 %s\n", channel, escape(part.Path), part.SHA256)
+	}
+	for _, note := range one.Notes {
+		fmt.Fprintf(out, "  note: %s\n", note)
 	}
 	if one.Audio != nil {
 		fmt.Fprintf(out, "  audio: %s/%s %d Hz, %d channel(s), %.3f s\n", one.Audio.Container, one.Audio.Codec, one.Audio.SampleRate, one.Audio.Channels, one.Audio.DurationSeconds)
@@ -387,6 +416,9 @@ func (a *app) printSummary(s planSummary) {
 	}
 	if u := s.Unmatched; u.Documents+u.Rows+u.Bad > 0 {
 		fmt.Fprintf(out, "without a recording: %d documents, %d rows of lists; %d that cannot be read\n", u.Documents, u.Rows, u.Bad)
+	}
+	if s.AgentUnknown > 0 {
+		fmt.Fprintf(out, "note: %d recordings have two channels, and agent_channel is not known; set it under [source.call]\n", s.AgentUnknown)
 	}
 	if s.Recordings > 0 && s.Matched == 0 {
 		fmt.Fprintln(out, "NOTHING MATCHED: look at the pairing of the source and at the reasons above")

@@ -198,6 +198,7 @@ func replay(t *testing.T, c replayCase) {
 type replayRig struct {
 	app     *app
 	cfg     *config.Config
+	text    string // of the configuration
 	root    string
 	sandbox *sandbox.CallMiner
 	led     *ledger.Ledger
@@ -215,7 +216,7 @@ func newReplayRig(t *testing.T, system, tailName string) *replayRig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := fmt.Sprintf(`[ledger]
+	r.text = fmt.Sprintf(`[ledger]
 path = %q
 [[destination]]
 name = "callminer"
@@ -232,7 +233,7 @@ name = %q
 path = %q
 destinations = ["callminer"]
 %s`, filepath.Join(dir, "ledger.db"), system, r.root, tail)
-	if r.cfg, err = config.Load(strings.NewReader(text), filepath.Join(dir, "replay.toml")); err != nil {
+	if r.cfg, err = config.Load(strings.NewReader(r.text), filepath.Join(dir, "replay.toml")); err != nil {
 		t.Fatal(err)
 	}
 	r.sandbox = sandbox.NewCallMiner(sandbox.Options{ClientID: "id", ClientSecret: "secret"})

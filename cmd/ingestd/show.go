@@ -72,6 +72,13 @@ func (a *app) printShown(s ledger.Shown) {
 	for _, d := range r.Sidecars {
 		fmt.Fprintf(a.ui.out, "  sidecar     %s: %s row %d\n", d.Name, escape(d.Path), d.Row)
 	}
+	for channel, p := range r.Parts {
+		where := ""
+		if p.MovedTo != nil {
+			where = "  now " + escape(*p.MovedTo)
+		}
+		fmt.Fprintf(a.ui.out, "  channel %d   %s (%d bytes)  sha256 %s%s\n", channel, escape(p.Path), p.Size, p.SHA256, where)
+	}
 	for _, d := range s.Deliveries {
 		fmt.Fprintf(a.ui.out, "  delivery %d to %s: %s after %d attempt(s)\n", derefInt(d.DeliveryID), deref(d.Destination), d.State, d.Attempts)
 		if t := deref(d.ReasonText); t != "" {

@@ -35,13 +35,13 @@ func (f *feed) merges(g *group) bool {
 // merge takes the legs of a call as one file. The first member of the group
 // carries the deliveries; the others end as merged with its decision.
 func (f *feed) merge(ctx context.Context, r ledger.Recording, env *mapping.Env, g *group, file *os.File, entry watcher.Entry) (content, *ledger.Decision, error) {
-	if len(g.members) != 2 {
-		d := quarantine("merge_parts", fmt.Sprintf("the call has %d parts; only two legs can be merged", len(g.members)))
-		return content{}, &d, nil
-	}
 	if g.own != 0 {
 		d, err := f.follow(ctx, r, g, file, entry)
 		return content{}, &d, err
+	}
+	if len(g.members) != 2 {
+		d := quarantine("merge_parts", fmt.Sprintf("the call has %d parts; only two legs can be merged", len(g.members)))
+		return content{}, &d, nil
 	}
 	other, d, err := f.openLeg(ctx, r, g)
 	if d != nil || err != nil {
