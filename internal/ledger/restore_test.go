@@ -156,11 +156,13 @@ func TestFlippedBytes(t *testing.T) {
 			walk(t, s.l, ds[0], Sending, Committing, Accepted)
 		}
 	}
+	// The size is left out: a wrong one makes the file look changed, so that it
+	// is read anew and never sent wrongly.
 	decides := func(path string) string {
 		r := must[*Reader](t)(OpenReader(t.Context(), path))
 		defer r.Close()
 		var out string
-		check(t, r.db.QueryRowContext(t.Context(), `SELECT (SELECT group_concat(id || source || hex(path) || current || state || size || coalesce(hex(sha256), '') || coalesce(business_key, '')) FROM recordings) ||
+		check(t, r.db.QueryRowContext(t.Context(), `SELECT (SELECT group_concat(id || source || hex(path) || current || state || coalesce(hex(sha256), '') || coalesce(business_key, '')) FROM recordings) ||
 			(SELECT group_concat(id || recording_id || source || destination || idem_key || state || coalesce(duplicate_of, '') || attempts) FROM deliveries)`).Scan(&out))
 		return out
 	}

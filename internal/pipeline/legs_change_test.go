@@ -116,6 +116,32 @@ func TestPartChangesBeforeSend(t *testing.T) {
 	}
 }
 
+// Legs that were sent apart are not sent once more together when merging is
+// switched on.
+func TestMergingSwitchedOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newListener()
+		r := legsRig(t, l, func(s *pipeline.Source) { s.Merge = pipeline.MergeNone })
+		r.put("call.json", []byte(twoParts))
+		r.put("a.wav", legFile(8000, 30_000, 1000))
+		r.put("b.wav", legFile(8000, 20_000, -1000))
+		r.start()
+		time.Sleep(5 * time.Minute)
+		r.end()
+		r.opt.Sources[0].Merge = pipeline.MergeAgentRight
+		r.start()
+		time.Sleep(5 * time.Minute)
+		r.wantStates(map[string]string{"a.wav": "accepted", "b.wav": "accepted"})
+		r.put("a.wav", legFile(8000, 25_000, 7))
+		time.Sleep(30 * time.Minute)
+		r.wantStates(map[string]string{"a.wav": "waiting(incomplete_group)", "b.wav": "accepted"})
+		if len(l.got) != 2 {
+			t.Errorf("%d uploads", len(l.got))
+		}
+		r.end()
+	})
+}
+
 // After the call was sent: what comes under a part's name is held against
 // what was sent, and a person's retry changes nothing.
 func TestPartComesAgain(t *testing.T) {
@@ -150,4 +176,3 @@ func TestPartComesAgain(t *testing.T) {
 		})
 	}
 }
-

@@ -100,4 +100,3 @@ func TestDisposalLeavesAnotherFile(t *testing.T) {
 		r.end()
 	})
 }
-

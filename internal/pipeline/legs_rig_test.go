@@ -136,4 +136,3 @@ func (r *rig) order(kind string, recordings ...int64) {
 		r.t.Fatal(err)
 	}
 }
-
