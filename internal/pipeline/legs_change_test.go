@@ -8,6 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"ingestd/internal/ledger"
+	"ingestd/internal/pipeline"
 	"ingestd/internal/senders"
 )
 
@@ -62,6 +64,9 @@ func TestPartChangesInMidSend(t *testing.T) {
 					}
 					if name != "replaced" && name != "deleted" {
 						r.wantStates(map[string]string{"a.wav": "accepted", "b.wav": "skipped(merged)"})
+						if carrier, text := r.rows()["c/a.wav"].ID, *r.rows()["c/b.wav"].ReasonText; text != ledger.MergedInto(carrier) {
+							t.Errorf("b.wav: %q, but recording %d was sent", text, carrier)
+						}
 					}
 					r.end()
 				})

@@ -75,6 +75,39 @@ func TestDisposalOfParts(t *testing.T) {
 	}
 }
 
+// A part that was written in place after it was sent, its times restored, is
+// told by its content and stays.
+func TestDisposalLeavesRewrittenPart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newListener()
+		r := legsRig(t, l, func(s *pipeline.Source) { s.After = pipeline.AfterMove })
+		archive, part := filepath.Join(r.dir, "archive"), filepath.Join(r.dir, "drop", "c", "b.wav")
+		r.opt.Sources[0].Archive = archive
+		r.write("archive", []byte("in the way"))
+		r.put("call.json", []byte(twoParts))
+		r.put("a.wav", legFile(8000, 30_000, 1000))
+		r.put("b.wav", legFile(8000, 20_000, -1000))
+		r.start()
+		time.Sleep(5 * time.Minute)
+		r.end()
+		was, err := os.Stat(part)
+		must(t, err)
+		other := legFile(8000, 20_000, 7)
+		r.write("drop/c/b.wav", other)
+		must(t, os.Chtimes(part, was.ModTime(), was.ModTime()))
+		must(t, os.Remove(archive))
+		r.start()
+		time.Sleep(5 * time.Minute)
+		if b, err := os.ReadFile(part); err != nil || !bytes.Equal(b, other) {
+			t.Errorf("the new content is gone from the drop directory: %v", err)
+		}
+		if _, err := os.Stat(filepath.Join(archive, "a.wav")); err != nil || len(l.got) != 1 {
+			t.Errorf("%v, %d uploads", err, len(l.got))
+		}
+		r.end()
+	})
+}
+
 // A part that was exchanged after it was sent stays where it is.
 func TestDisposalLeavesAnotherFile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
