@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -56,11 +57,11 @@ func TestPartChangesInMidSend(t *testing.T) {
 					legs[which] = test.after
 					switch {
 					case name == "replaced" || name == "deleted": // what is open stays what it was
-						if len(l.got) == 0 || !bytes.Equal(l.got[0], before) {
-							t.Fatalf("%d uploads, or another content first", len(l.got))
+						if len(l.uploads()) == 0 || !bytes.Equal(l.uploads()[0], before) {
+							t.Fatalf("%d uploads, or another content first", len(l.uploads()))
 						}
-					case len(l.got) != 1 || !bytes.Equal(l.got[0], together(t, legs["b.wav"], legs["a.wav"])):
-						t.Fatalf("%d uploads, or another content; %s, %s", len(l.got), r.state("c/a.wav"), r.state("c/b.wav"))
+					case len(l.uploads()) != 1 || !bytes.Equal(l.uploads()[0], together(t, legs["b.wav"], legs["a.wav"])):
+						t.Fatalf("%d uploads, or another content; %s, %s", len(l.uploads()), r.state("c/a.wav"), r.state("c/b.wav"))
 					}
 					if name != "replaced" && name != "deleted" {
 						r.wantStates(map[string]string{"a.wav": "accepted", "b.wav": "skipped(merged)"})
@@ -94,9 +95,10 @@ func TestPartChangesBeforeSend(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := newListener()
-				away := true
+				var away atomic.Bool
+				away.Store(true)
 				l.refuse = func(int) error {
-					if away {
+					if away.Load() {
 						return failure
 					}
 					return nil
@@ -109,10 +111,10 @@ func TestPartChangesBeforeSend(t *testing.T) {
 				time.Sleep(2 * time.Minute)
 				r.put("b.wav", other)
 				time.Sleep(20 * time.Second)
-				away = false
+				away.Store(false)
 				time.Sleep(10 * time.Minute)
-				if len(l.got) != 1 || !bytes.Equal(l.got[0], together(t, other, agent)) {
-					t.Errorf("%d uploads, or another content", len(l.got))
+				if len(l.uploads()) != 1 || !bytes.Equal(l.uploads()[0], together(t, other, agent)) {
+					t.Errorf("%d uploads, or another content", len(l.uploads()))
 				}
 				r.wantStates(map[string]string{"a.wav": "accepted", "b.wav": "skipped(merged)"})
 				r.end()
@@ -140,8 +142,8 @@ func TestMergingSwitchedOn(t *testing.T) {
 		r.put("a.wav", legFile(8000, 25_000, 7))
 		time.Sleep(30 * time.Minute)
 		r.wantStates(map[string]string{"a.wav": "waiting(incomplete_group)", "b.wav": "accepted"})
-		if len(l.got) != 2 {
-			t.Errorf("%d uploads", len(l.got))
+		if len(l.uploads()) != 2 {
+			t.Errorf("%d uploads", len(l.uploads()))
 		}
 		r.end()
 	})
@@ -172,8 +174,8 @@ func TestPartComesAgain(t *testing.T) {
 				time.Sleep(5 * time.Minute)
 				test.again(r)
 				time.Sleep(10 * time.Minute)
-				if len(l.got) != 1 {
-					t.Errorf("%d uploads", len(l.got))
+				if len(l.uploads()) != 1 {
+					t.Errorf("%d uploads", len(l.uploads()))
 				}
 				r.wantStates(test.want)
 				r.end()

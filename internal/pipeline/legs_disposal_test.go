@@ -60,8 +60,8 @@ func TestDisposalOfParts(t *testing.T) {
 					if want := map[string]int{pipeline.AfterMove: 2, pipeline.AfterDelete: 0}[after]; len(moved) != want {
 						t.Errorf("archived: %v", moved)
 					}
-					if len(l.got) != 1 {
-						t.Errorf("%d uploads", len(l.got))
+					if len(l.uploads()) != 1 {
+						t.Errorf("%d uploads", len(l.uploads()))
 					}
 					found, err := r.led.Reader().Show(t.Context(), "c/a.wav")
 					must(t, err)
@@ -101,8 +101,8 @@ func TestDisposalLeavesRewrittenPart(t *testing.T) {
 		if b, err := os.ReadFile(part); err != nil || !bytes.Equal(b, other) {
 			t.Errorf("the new content is gone from the drop directory: %v", err)
 		}
-		if _, err := os.Stat(filepath.Join(archive, "a.wav")); err != nil || len(l.got) != 1 {
-			t.Errorf("%v, %d uploads", err, len(l.got))
+		if _, err := os.Stat(filepath.Join(archive, "a.wav")); err != nil || len(l.uploads()) != 1 {
+			t.Errorf("%v, %d uploads", err, len(l.uploads()))
 		}
 		r.end()
 	})
@@ -126,8 +126,8 @@ func TestDisposalLeavesAnotherFile(t *testing.T) {
 		if b, err := os.ReadFile(filepath.Join(r.dir, "drop/c/b.wav")); err != nil || !bytes.Equal(b, other) {
 			t.Errorf("the new file was touched: %v", err)
 		}
-		if len(l.got) != 1 {
-			t.Errorf("%d uploads", len(l.got))
+		if len(l.uploads()) != 1 {
+			t.Errorf("%d uploads", len(l.uploads()))
 		}
 		t.Logf("b.wav is %s", r.state("c/b.wav"))
 		r.end()

@@ -59,10 +59,19 @@ func newListener() *listener {
 		if err != nil {
 			return r, err
 		}
+		l.mu.Lock()
+		defer l.mu.Unlock()
 		l.got, l.items = append(l.got, slices.Concat(head, rest)), append(l.items, a)
 		return senders.Receipt{HTTPStatus: 201}, nil
 	}
 	return l
+}
+
+// uploads are the bodies that arrived whole, in order.
+func (l *listener) uploads() [][]byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.got)
 }
 
 const legMapping = `file.stem == doc.agent ? "agent" : "customer"`

@@ -48,13 +48,13 @@ func TestLegsInEveryOrder(t *testing.T) {
 							time.Sleep(5 * time.Minute)
 							if merge == pipeline.MergeNone {
 								r.wantStates(map[string]string{"a.wav": "accepted", "b.wav": "accepted"})
-								if len(l.got) != 2 {
-									t.Errorf("%d uploads", len(l.got))
+								if len(l.uploads()) != 2 {
+									t.Errorf("%d uploads", len(l.uploads()))
 								}
 							} else {
 								r.wantStates(map[string]string{"a.wav": "accepted", "b.wav": "skipped(merged)"})
-								if len(l.got) != 1 || !bytes.Equal(l.got[0], together(t, customer, agent)) {
-									t.Errorf("%d uploads, or another content", len(l.got))
+								if len(l.uploads()) != 1 || !bytes.Equal(l.uploads()[0], together(t, customer, agent)) {
+									t.Errorf("%d uploads, or another content", len(l.uploads()))
 								}
 							}
 							r.end()
@@ -82,7 +82,7 @@ func TestMergedItem(t *testing.T) {
 		}
 		i := l.items[0].Item
 		if i.Audio.Channels != 2 || i.Audio.DurationSeconds != 3.75 || i.Call.Leg != "" || *i.Call.AgentChannel != 1 || *i.Call.CustomerChannel != 0 ||
-			i.File.Bytes != int64(len(l.got[0])) || i.File.Name != "a.wav" || i.File.Path != "c/a.wav" {
+			i.File.Bytes != int64(len(l.uploads()[0])) || i.File.Name != "a.wav" || i.File.Path != "c/a.wav" {
 			t.Errorf("%+v", i)
 		}
 		if !i.Call.EndedAt.Equal(i.Call.StartedAt.Add(3750 * time.Millisecond)) {
@@ -122,8 +122,8 @@ func TestGroupsRefused(t *testing.T) {
 				r.start()
 				time.Sleep(30 * time.Minute)
 				r.wantStates(test.want)
-				if sent := slices.ContainsFunc([]string{"accepted"}, func(s string) bool { return test.want["a.wav"] == s }); sent != (len(l.got) == 1) {
-					t.Errorf("%d uploads", len(l.got))
+				if sent := slices.ContainsFunc([]string{"accepted"}, func(s string) bool { return test.want["a.wav"] == s }); sent != (len(l.uploads()) == 1) {
+					t.Errorf("%d uploads", len(l.uploads()))
 				}
 				r.end()
 			})
@@ -155,8 +155,8 @@ func TestWaitingGroupIsQuiet(t *testing.T) {
 		}
 		r.put("b.wav", customer)
 		time.Sleep(5 * time.Minute)
-		if len(l.got) != 1 || !bytes.Equal(l.got[0], together(t, customer, agent)) {
-			t.Errorf("%d uploads", len(l.got))
+		if len(l.uploads()) != 1 || !bytes.Equal(l.uploads()[0], together(t, customer, agent)) {
+			t.Errorf("%d uploads", len(l.uploads()))
 		}
 		r.end()
 	})
