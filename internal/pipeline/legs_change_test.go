@@ -83,6 +83,31 @@ func must(t *testing.T, err error) {
 	}
 }
 
+// A part that changes when all of it was read already is found at the gate by
+// a last look at its descriptor.
+func TestPartChangesAfterItWasRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		agent, customer, other := legFile(8000, 200_000, 1000), legFile(8000, 20_000, -1000), legFile(8000, 20_000, 7)
+		l := newListener()
+		r := legsRig(t, l, nil)
+		l.late, l.meddle = true, func(n int) {
+			if n == 1 {
+				time.Sleep(time.Second)
+				r.put("b.wav", other)
+			}
+		}
+		r.put("call.json", []byte(twoParts))
+		r.put("a.wav", agent)
+		r.put("b.wav", customer)
+		r.start()
+		time.Sleep(30 * time.Minute)
+		if got := l.uploads(); len(got) != 1 || !bytes.Equal(got[0], together(t, other, agent)) {
+			t.Errorf("%d uploads, or another content", len(got))
+		}
+		r.end()
+	})
+}
+
 // A part that is exchanged while the call waits for its vendor makes the call
 // settle anew, also when no attempt would ever find the change.
 func TestPartChangesBeforeSend(t *testing.T) {

@@ -24,6 +24,7 @@ type listener struct {
 	got    [][]byte
 	items  []senders.Attempt
 	meddle func(n int)
+	late   bool // meddle only shortly before the gate
 	refuse func(n int) error
 }
 
@@ -48,7 +49,11 @@ func newListener() *listener {
 		if err := j.Sending(nil); err != nil {
 			return r, err
 		}
-		head := make([]byte, 1000)
+		first := int64(1000)
+		if l.late {
+			first = a.File.Bytes - 2*senders.TailBytes
+		}
+		head := make([]byte, first)
 		if _, err := io.ReadFull(body, head); err != nil {
 			return r, err
 		}
