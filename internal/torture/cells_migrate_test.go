@@ -131,7 +131,7 @@ func cutInMigration(c *trial) {
 
 func migrationCells() []cell {
 	return []cell{
-		{n: 74, what: "migration: Kill, ENOSPC, at some calls", want: "old or new version, never between; backup before", run: migrationStruck(17)},
+		{n: 74, what: "migration: Kill, ENOSPC, at some calls", want: "old or new version, never between; backup before", run: migrationStruck(41)},
 		{n: 74, what: "migration: Kill, ENOSPC, at each call", want: "old or new version, never between; backup before", run: migrationStruck(1), long: true},
 		{n: 74, what: "migration: Cut", want: "old or new version, never between; backup before", run: cutInMigration},
 	}
