@@ -41,7 +41,7 @@ func source(s config.Source) pipeline.Source {
 		WaitForSidecar: time.Duration(s.WaitForSidecar), OnMissing: s.OnMissingSidecar,
 		After: s.After, Archive: s.Archive, Zone: s.Zone,
 		Copies: s.Copies, WaitForCopy: time.Duration(s.WaitForCopy),
-		DurationTolerance: time.Duration(s.DurationTolerance), OnDurationMismatch: s.OnDurationMismatch,
+		DurationTolerance: time.Duration(s.DurationTolerance), OnDurationMismatch: s.OnDurationMismatch, OnLateChange: s.OnLateChange,
 	}
 }
 

@@ -90,6 +90,7 @@ type Source struct {
 	// the metadata states; 0: never compared.
 	DurationTolerance  senders.Duration `toml:"duration_tolerance"`
 	OnDurationMismatch string           `toml:"on_duration_mismatch"` // warn, hold
+	OnLateChange       string           `toml:"on_late_change"`       // ignore, hold, update
 	Integrity          Integrity        `toml:"integrity"`
 	Sidecars           []sidecar.Config `toml:"sidecar"` // never empty
 	Call               Call             `toml:"call"`
@@ -224,6 +225,7 @@ func (d *decoder) source(i int, t table) Source {
 		WaitForCopy:      senders.Duration(10 * time.Minute),
 
 		OnDurationMismatch: "warn",
+		OnLateChange:       "ignore",
 		After:              "keep",
 	}
 	d.preset(path, t, &s)

@@ -28,6 +28,7 @@ type Indexer struct {
 type encodedRow struct {
 	IndexRow
 	content string
+	digest  int64
 }
 
 // IndexDocument begins a new version of a document that was read at ver.
@@ -63,7 +64,7 @@ func (ix *Indexer) Add(ctx context.Context, rows []IndexRow) error {
 		if err != nil {
 			return err
 		}
-		row := encodedRow{rows[i], content}
+		row := encodedRow{rows[i], content, rowDigest(content, rows[i].Reason)}
 		row.Content = nil // content holds it
 		ix.held = append(ix.held, row)
 		if rows[i].Key != "" && rows[i].Reason == "" {
@@ -98,8 +99,8 @@ func (ix *Indexer) flush(ctx context.Context) error {
 func (ix *Indexer) insert(t *tx) error {
 	for i := range ix.held {
 		r := &ix.held[i]
-		err := t.exec("INSERT INTO document_rows (document_id, gen, sidecar, key, row, content, reason, reason_text) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-			ix.id, ix.gen, r.Sidecar, r.Key, r.Row, r.content, r.Reason, r.ReasonText)
+		err := t.exec("INSERT INTO document_rows (document_id, gen, sidecar, key, row, content, reason, reason_text, digest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+			ix.id, ix.gen, r.Sidecar, r.Key, r.Row, r.content, r.Reason, r.ReasonText, r.digest)
 		if err != nil {
 			return err
 		}
@@ -157,10 +158,12 @@ func (ix *Indexer) whole(ctx context.Context, state DocumentState, reason, text 
 	return done, woken, err
 }
 
-// wanted tells whether a recording waits for one of the rows' keys.
+// wanted tells whether a recording waits for one of the rows' keys, or was
+// paired by it.
 func (t *tx) wanted(rows []encodedRow) (wanted bool, err error) {
 	for i := 0; i < len(rows) && !wanted && err == nil; i++ {
-		err = t.row("SELECT EXISTS (SELECT 1 FROM recording_keys WHERE sidecar = ? AND key = ?)", []any{rows[i].Sidecar, rows[i].Key}, []any{&wanted})
+		err = t.row(`SELECT EXISTS (SELECT 1 FROM recording_keys WHERE sidecar = ?1 AND key = ?2)
+			OR EXISTS (SELECT 1 FROM recording_documents WHERE sidecar = ?1 AND key = ?2)`, []any{rows[i].Sidecar, rows[i].Key}, []any{&wanted})
 	}
 	return wanted, err
 }
@@ -221,7 +224,7 @@ func (l *Ledger) finishDocument(ctx context.Context, id int64) (woken int, err e
 }
 
 // wake makes recordings due that wait for a key of the document's rows behind
-// `after`. It returns where to go on, or -1 at the end.
+// `after`, and marks those that were paired with other content. It returns where to go on, or -1 at the end.
 func (t *tx) wake(id, after int64) (next, woken int64, err error) {
 	var last sql.NullInt64
 	var rows int64
@@ -238,6 +241,9 @@ func (t *tx) wake(id, after int64) (next, woken int64, err error) {
 		t.at, id, after, last.Int64)
 	if err != nil {
 		return 0, 0, fmt.Errorf("wake recordings: %w", err)
+	}
+	if err := t.noteChanges(id, after, last.Int64); err != nil {
+		return 0, 0, err
 	}
 	if rows < indexChunk {
 		return -1, woken, nil

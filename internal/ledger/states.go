@@ -50,7 +50,7 @@ const (
 var recordingMoves = map[RecordingState][]RecordingState{
 	Settling:    {Settling, Waiting, Ready, Skipped, Quarantined, Vanished},
 	Waiting:     {Settling, Waiting, Ready, Skipped, Quarantined, Vanished},
-	Ready:       {Ready, Done, Vanished},
+	Ready:       {Settling, Ready, Done, Vanished},
 	Done:        {},
 	Skipped:     {Settling, Vanished},
 	Quarantined: {Settling, Vanished},

@@ -131,6 +131,7 @@ func TestPinnedMigrations(t *testing.T) {
 		"00001_init.sql":    "e796130699a3934f80d72681ce789ead047de048dc666b7436917503bb586083",
 		"00002_restore.sql": "0351db8de41b5d3eacc50df591cc79388a88a19f06a7bb3fa9df9ff1329e3f54",
 		"00003_confirm.sql": "84d5dd2542687e2e054799a87ad5c8211ccaadaf00f4dd85f3eeed9a73de4ee6",
+		"00004_changes.sql": "e53123ec9bfa50eb7d41922610acc8b33db4c8639bcc50d879fd8aadf85a77f8",
 	}
 	s := must[schema](t)(programSchema())
 	names := must[[]string](t)(fs.Glob(s.files, "*.sql"))

@@ -176,6 +176,10 @@ func (f *feed) work(ctx, hard context.Context, now time.Time) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	changed, err := f.lateChanges(ctx, now)
+	if err != nil {
+		return false, err
+	}
 	recs, err := f.p.ledger.DueRecordings(ctx, f.src.Name, now, dueBatch)
 	if err != nil {
 		return false, err
@@ -200,7 +204,7 @@ func (f *feed) work(ctx, hard context.Context, now time.Time) (bool, error) {
 			return false, err
 		}
 	}
-	return len(docs)+len(recs)+disposed > 0, nil
+	return len(docs)+changed+len(recs)+disposed > 0, nil
 }
 
 // orLater puts a row off whose file could not be read, so that it does not

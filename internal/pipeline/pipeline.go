@@ -56,6 +56,7 @@ type Source struct {
 	// one; 0: never compared.
 	DurationTolerance  time.Duration
 	OnDurationMismatch string // OnMismatchWarn, OnMismatchHold
+	OnLateChange       string // OnLateIgnore, OnLateHold; "" is OnLateIgnore
 }
 
 // What happens to a recording whose sidecar has not come in time.
