@@ -255,9 +255,11 @@ func settled(t *testing.T, pid int) time.Time {
 	since, last := time.Now(), costOf(t, pid).cpu
 	for time.Since(since) < 3*time.Second {
 		time.Sleep(200 * time.Millisecond)
-		if now := costOf(t, pid).cpu; now-last > 20*time.Millisecond {
-			since, last = time.Now(), now
+		now := costOf(t, pid).cpu
+		if now-last > 20*time.Millisecond {
+			since = time.Now()
 		}
+		last = now
 	}
 	return since
 }

@@ -22,6 +22,10 @@ type Indexer struct {
 	findable int
 	held     []encodedRow
 	begun    bool // rows were written before Finish
+
+	// Place is kept with the document by Finish: where the reading of a list
+	// that only grows ended. Its rows then stay visible while more settles.
+	Place string
 }
 
 // encodedRow is a row as it is stored.
@@ -59,22 +63,32 @@ func (ix *Indexer) sweep(ctx context.Context, check bool) error {
 
 // Add takes rows; lookups do not see them before Finish.
 func (ix *Indexer) Add(ctx context.Context, rows []IndexRow) error {
-	for i := range rows {
-		content, err := encodeMap(rows[i].Content)
-		if err != nil {
-			return err
-		}
-		row := encodedRow{rows[i], content, rowDigest(content, rows[i].Reason)}
-		row.Content = nil // content holds it
-		ix.held = append(ix.held, row)
-		if rows[i].Key != "" && rows[i].Reason == "" {
-			ix.findable++
-		}
+	var err error
+	if ix.held, err = encodeRows(ix.held, rows, &ix.findable); err != nil {
+		return err
 	}
 	if len(ix.held) <= indexChunk {
 		return nil
 	}
 	return ix.flush(ctx)
+}
+
+// encodeRows appends the rows to those that are held and counts what lookups
+// can find.
+func encodeRows(held []encodedRow, rows []IndexRow, findable *int) ([]encodedRow, error) {
+	for i := range rows {
+		content, err := encodeMap(rows[i].Content)
+		if err != nil {
+			return nil, err
+		}
+		row := encodedRow{rows[i], content, rowDigest(content, rows[i].Reason)}
+		row.Content = nil // content holds it
+		held = append(held, row)
+		if rows[i].Key != "" && rows[i].Reason == "" {
+			*findable++
+		}
+	}
+	return held, nil
 }
 
 // flush writes what is held back. Rows that an earlier attempt left behind
@@ -89,18 +103,18 @@ func (ix *Indexer) flush(ctx context.Context) error {
 	if len(ix.held) == 0 {
 		return nil
 	}
-	err := ix.l.w.write(ctx, "index document", ix.insert)
+	err := ix.l.w.write(ctx, "index document", func(t *tx) error { return t.insertRows(ix.id, ix.gen, ix.held) })
 	if err == nil {
 		ix.held = ix.held[:0]
 	}
 	return err
 }
 
-func (ix *Indexer) insert(t *tx) error {
-	for i := range ix.held {
-		r := &ix.held[i]
+func (t *tx) insertRows(id, gen int64, rows []encodedRow) error {
+	for i := range rows {
+		r := &rows[i]
 		err := t.exec("INSERT INTO document_rows (document_id, gen, sidecar, key, row, content, reason, reason_text, digest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-			ix.id, ix.gen, r.Sidecar, r.Key, r.Row, r.content, r.Reason, r.ReasonText, r.digest)
+			id, gen, r.Sidecar, r.Key, r.Row, r.content, r.Reason, r.ReasonText, r.digest)
 		if err != nil {
 			return err
 		}
@@ -144,7 +158,7 @@ func (ix *Indexer) whole(ctx context.Context, state DocumentState, reason, text 
 		if err := t.show(ix, state, reason, text, sum, false); err != nil {
 			return err
 		}
-		if err := ix.insert(t); err != nil {
+		if err := t.insertRows(ix.id, ix.gen, ix.held); err != nil {
 			return err
 		}
 		wanted, err := t.wanted(ix.held)
@@ -184,9 +198,9 @@ func (ix *Indexer) show(ctx context.Context, state DocumentState, reason, text, 
 
 func (t *tx) show(ix *Indexer, state DocumentState, reason, text string, sum any, unfinished bool) error {
 	t.leadsTo(string(state))
-	return t.one(`UPDATE documents SET state = ?, reason = ?, reason_text = ?, sha256 = ?, rows = ?, gen = ?, unfinished = ?,
+	return t.one(`UPDATE documents SET state = ?, reason = ?, reason_text = ?, sha256 = ?, rows = ?, gen = ?, unfinished = ?, place = ?,
 		due_at = NULL, ver = ver + 1, updated = ? WHERE id = ? AND ver = ? AND state = 'settling'`,
-		state, reason, text, sum, ix.findable, ix.gen, unfinished, t.at, ix.id, ix.ver)
+		state, reason, text, sum, ix.findable, ix.gen, unfinished, ix.Place, t.at, ix.id, ix.ver)
 }
 
 // Abort deletes the rows written so far.

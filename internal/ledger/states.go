@@ -51,7 +51,7 @@ var recordingMoves = map[RecordingState][]RecordingState{
 	Settling:    {Settling, Waiting, Ready, Skipped, Quarantined, Vanished},
 	Waiting:     {Settling, Waiting, Ready, Skipped, Quarantined, Vanished},
 	Ready:       {Settling, Ready, Done, Vanished},
-	Done:        {},
+	Done:        {Done},
 	Skipped:     {Settling, Vanished},
 	Quarantined: {Settling, Vanished},
 	Vanished:    {Settling, Vanished},

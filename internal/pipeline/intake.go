@@ -114,9 +114,13 @@ func (f *feed) rule() watcher.Rule {
 	return f.src.Rule
 }
 
-// documentRule: markers and sidecars speak for media only.
-func (f *feed) documentRule() watcher.Rule {
+// documentRule: markers and sidecars speak for media only, and a growing list
+// need not be quiet.
+func (f *feed) documentRule(rel string) watcher.Rule {
 	r := f.rule()
+	if _, growing := f.growing(rel); growing {
+		r.Quiet = 0
+	}
 	if r.Complete.Kind != watcher.Rename {
 		r.Complete = watcher.Complete{}
 	}
