@@ -346,10 +346,12 @@ func listOf(growing bool) sidecar.Config {
 		Key: "row.id", MediaKeyExpr: "file.stem", Growing: growing}
 }
 
-func listMapping(t *testing.T) *mapping.Source {
+func listMapping(t *testing.T) *mapping.Source { return listMappingPreferring(t, "") }
+
+func listMappingPreferring(t *testing.T, prefer string) *mapping.Source {
 	t.Helper()
 	m, err := mapping.CompileSource(mapping.SourceConfig{
-		Sidecars: []mapping.SidecarExprs{{Name: "sidecar", Key: "row.id", MediaKey: "file.stem"}},
+		Sidecars: []mapping.SidecarExprs{{Name: "sidecar", Key: "row.id", MediaKey: "file.stem", Prefer: prefer}},
 		Call: map[string]string{"call_id": "sidecar.id", "agent_name": "sidecar.agent_name", "started_at": "time(sidecar.started_at)",
 			"direction": "sidecar.direction"},
 	})
