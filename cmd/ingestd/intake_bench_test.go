@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -30,7 +31,8 @@ func TestMillionRows(t *testing.T) {
 		if err := os.MkdirAll(drop, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		list := benchList(t, filepath.Join(drop, "Master.csv"), n)
+		list := filepath.Join(drop, "Master.csv")
+		benchList(t, list, n)
 		benchCall(t, drop, n/2)
 		benchConfig(t, dir, "http://127.0.0.1:9", 8, fmt.Sprintf(`scan_every = "2s"
 [[source.sidecar]]
@@ -51,10 +53,7 @@ agent_name = 'log.agent'
 		c := startSelf(t, dir, "run", "--allow-root")
 		took := readyAfter(t, dir, c.Process.Pid, 1)
 		first := costOf(t, c.Process.Pid)
-		fmt.Fprintf(list, "call%07d,2026-11-02T14:05:06Z,inbound,Dana Reyes,+13125550100,+13125550199,one more\n", n)
-		if err := list.Close(); err != nil {
-			t.Fatal(err)
-		}
+		benchMore(t, list, n)
 		benchCall(t, drop, n)
 		more := readyAfter(t, dir, c.Process.Pid, 2)
 		settled(t, c.Process.Pid)
@@ -143,8 +142,8 @@ func benchSize(t *testing.T, variable string) int {
 	return n
 }
 
-// benchList writes a list of n calls and leaves it open for more.
-func benchList(t *testing.T, path string, n int) *os.File {
+// benchList writes a list of n calls.
+func benchList(t *testing.T, path string, n int) {
 	t.Helper()
 	f, err := os.Create(path)
 	if err != nil {
@@ -154,10 +153,22 @@ func benchList(t *testing.T, path string, n int) *os.File {
 	for i := range n {
 		fmt.Fprintf(w, "call%07d,2026-11-02T14:05:06Z,inbound,Dana Reyes,+13125550100,+13125550199,\"queue, second line\"\n", i)
 	}
-	if err := w.Flush(); err != nil {
+	if err := errors.Join(w.Flush(), f.Close()); err != nil {
 		t.Fatal(err)
 	}
-	return f
+}
+
+// benchMore appends one call to a list.
+func benchMore(t *testing.T, path string, i int) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = fmt.Fprintf(f, "call%07d,2026-11-02T14:05:06Z,inbound,Dana Reyes,+13125550100,+13125550199,one more\n", i)
+	if err := errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func benchCall(t *testing.T, drop string, i int) {
