@@ -41,10 +41,7 @@ func (f *feed) indexGrowing(ctx context.Context, d ledger.Document, s sidecar.Co
 		l.add, l.finish = added.Add, added.Finish
 		err = f.readOn(ctx, l, s, d.Path)
 	} else {
-		var ix *ledger.Indexer
-		if ix, err = f.p.ledger.IndexDocument(ctx, d.ID, d.Ver); err != nil {
-			return err
-		}
+		ix := f.p.ledger.IndexDocument(d.ID, d.Ver)
 		l.add = func(ctx context.Context, rows []ledger.IndexRow, place string) error {
 			ix.Place = place
 			return ix.Add(ctx, rows)

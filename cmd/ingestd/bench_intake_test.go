@@ -4,11 +4,10 @@ package main
 
 import (
 	"bufio"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
-	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -34,7 +33,7 @@ func TestMillionRows(t *testing.T) {
 		list := filepath.Join(drop, "Master.csv")
 		benchList(t, list, n)
 		benchCall(t, drop, n/2)
-		benchConfig(t, dir, "http://127.0.0.1:9", 8, fmt.Sprintf(`scan_every = "2s"
+		intakeConfig(t, dir, "http://127.0.0.1:9", "1s", fmt.Sprintf(`scan_every = "2s"
 [[source.sidecar]]
 name = "log"
 files = ["Master.csv"]
@@ -96,27 +95,24 @@ started_at = 'file.modified_at'
 direction = '"inbound"'
 agent_name = '"Dana Reyes"'
 `
-	base := benchVendor(t)
-	benchConfig(t, dir, base, 8, call)
+	v := startVendor(t, wire{scheme: "http"}, "127.0.0.1:0")
+	defer v.stop()
+	intakeConfig(t, dir, v.base, "1s", call)
 	start := time.Now()
 	c := startSelf(t, dir, "run", "--allow-root")
-	poll(5*time.Minute, func() bool { return contacts(t, base) > 0 })
+	poll(5*time.Minute, func() bool {
+		arrived := false
+		v.look(t, "contacts", func(json.RawMessage) { arrived = true })
+		return arrived
+	})
 	took := time.Since(start)
 	_ = c.Process.Kill()
 	_ = c.Wait()
 	fmt.Printf("first upload with %d files waiting: %s after the start; load %s\n", n, took.Round(10*time.Millisecond), loadAverage())
 
 	removeLedger(t, dir)
-	benchConfig(t, dir, "http://127.0.0.1:9", 8, "scan_every = \"1h\"\n"+call)
-	config := filepath.Join(dir, "ingestd.toml")
-	text, err := os.ReadFile(config)
-	if err != nil {
-		t.Fatal(err)
-	}
 	// Seen and not yet settled: what is measured is the looking alone.
-	if err := os.WriteFile(config, []byte(strings.Replace(string(text), `settle = "1s"`, `settle = "24h"`, 1)), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	intakeConfig(t, dir, "http://127.0.0.1:9", "24h", "scan_every = \"1h\"\n"+call)
 	for _, what := range []string{"first sight", "scan of known files"} {
 		start := time.Now()
 		c := startSelf(t, dir, "run", "--allow-root")
@@ -140,6 +136,21 @@ func benchSize(t *testing.T, variable string) int {
 		t.Fatalf("%s=%q: want a number from 1000", variable, text)
 	}
 	return n
+}
+
+// intakeConfig is benchConfig with a settle time and more keys of the source.
+func intakeConfig(t *testing.T, dir, base, settle, source string) {
+	t.Helper()
+	benchConfig(t, dir, base, 8, "")
+	path := filepath.Join(dir, "ingestd.toml")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := strings.Replace(string(text), `settle = "1s"`, fmt.Sprintf("settle = %q\n%s", settle, source), 1)
+	if err := os.WriteFile(path, []byte(changed), 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // benchList writes a list of n calls.
@@ -190,20 +201,6 @@ func removeLedger(t *testing.T, dir string) {
 			t.Fatal(err)
 		}
 	}
-}
-
-func contacts(t *testing.T, base string) int {
-	t.Helper()
-	resp, err := http.Get(base + "/_sandbox/contacts")
-	if err != nil {
-		return 0
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strings.Count(string(body), "received_at")
 }
 
 // seen counts the recordings of the source in a state, by the counters that
@@ -263,15 +260,19 @@ func costOf(t *testing.T, pid int) cost {
 // and returns when that began.
 func settled(t *testing.T, pid int) time.Time {
 	t.Helper()
-	since, last := time.Now(), costOf(t, pid).cpu
-	for time.Since(since) < 3*time.Second {
-		time.Sleep(200 * time.Millisecond)
+	const step = 200 * time.Millisecond
+	since, at, last := time.Now(), time.Now(), costOf(t, pid).cpu
+	poll(10*time.Minute, func() bool {
+		if time.Since(at) < step {
+			return false
+		}
 		now := costOf(t, pid).cpu
-		if now-last > 20*time.Millisecond {
+		if now-last > step/10 {
 			since = time.Now()
 		}
-		last = now
-	}
+		at, last = time.Now(), now
+		return time.Since(since) > 3*time.Second
+	})
 	return since
 }
 
