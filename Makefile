@@ -48,7 +48,7 @@ fuzz: deps ## run every fuzz target for FUZZTIME (30s)
 	    echo "$$dir $$target"; go test -tags $(TAGS) -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x ./$$dir; done; done
 
 bench: deps ## throughput beside a bare client, and memory with a backlog (docs/performance.md)
-	go test -tags "$(TAGS) bench" -count=1 -timeout 60m -v -run 'TestThroughput|TestBacklogMemory' ./cmd/ingestd
+	go test -tags "$(TAGS) bench" -count=1 -timeout 60m -v -run 'TestThroughput|TestBacklogMemory|TestMillion' ./cmd/ingestd
 	go test -tags $(TAGS) -run '^$$' -bench . -benchmem ./internal/ledger ./internal/watcher
 
 torture: deps ## every fault, every sweep, CUTS power cuts, HISTORIES random histories: hours, as root

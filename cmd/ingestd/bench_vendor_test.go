@@ -100,7 +100,7 @@ func startVendor(t *testing.T, w wire, listen string) *vendor {
 	}
 	lines := bufio.NewScanner(stderr)
 	for lines.Scan() {
-		if m := regexp.MustCompile(`https?://\S+`).FindString(lines.Text()); m != "" {
+		if m := regexp.MustCompile(`https?://[^\s;]+`).FindString(lines.Text()); m != "" {
 			go func() { _, _ = io.Copy(io.Discard, stderr) }()
 			v.base = m
 			return v

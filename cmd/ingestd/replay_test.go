@@ -180,18 +180,34 @@ func replay(t *testing.T, c replayCase) {
 	}
 	time.Sleep(time.Hour) // past every settle time
 	r.stop(t)
+	late := map[string]int{} // recordings whose metadata changed after they were sent
 	want := c.want
 	if c.way != inReverse && c.way != atOnce {
 		want.Uploads = slices.Clone(want.Uploads)
 		for i, u := range want.Uploads {
 			if first, again := firstCopies()[u.Audio]; again {
 				want.Uploads[i].Sidecars = []string{first}
+				late[u.Audio] = 1
 			}
 		}
 	}
 	r.compare(t, want, arrived)
 	r.compareSegments(t, c)
 	r.compareParts(t, c)
+	for _, u := range want.Uploads {
+		if got := lateChanges(r.shown(t)[u.Audio]); got != late[u.Audio] {
+			t.Errorf("%s: its history says %d times that its metadata changed after it was sent, want %d", u.Audio, got, late[u.Audio])
+		}
+	}
+}
+
+func lateChanges(s ledger.Shown) (n int) {
+	for _, e := range s.History {
+		if e.Destination == nil && strings.HasPrefix(deref(e.Text), "its metadata changed after it was sent") {
+			n++
+		}
+	}
+	return n
 }
 
 // replayRig is a whole daemon in fake time: real files, real ledger, the

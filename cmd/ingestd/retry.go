@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/user"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,7 +28,7 @@ func (a *app) retryCommand() *cobra.Command {
 		Short: "Try held, rejected or quarantined recordings again",
 		Long: "Order another try, by argument or by filter. A held, rejected or doubtful delivery is sent\n" +
 			"again under the same idempotency key; a quarantined, waiting or skipped recording is looked\n" +
-			"at anew. The order and who gave it become part of the history. Works while the daemon runs.",
+			"at anew; metadata that changed after it was sent counts as seen. The order and who gave it become part of the history. Works while the daemon runs.",
 		RunE: func(c *cobra.Command, args []string) error {
 			filter, err := flags.filter(a.now())
 			if err != nil {
@@ -93,6 +94,10 @@ func (a *app) retry(ctx context.Context, args []string, filter ledger.Filter, no
 func chooseForRetry(ctx context.Context, r *ledger.Reader, args []string, filter ledger.Filter, o *ledger.NewOrder) error {
 	add := func(row ledger.Row) error {
 		switch {
+		case row.Reason != nil && *row.Reason == ledger.MetadataChanged && row.State != string(ledger.Held):
+			if !slices.Contains(o.RecordingIDs, row.ID) {
+				o.RecordingIDs = append(o.RecordingIDs, row.ID)
+			}
 		case row.DeliveryID == nil:
 			switch ledger.RecordingState(row.State) {
 			case ledger.Quarantined, ledger.Waiting, ledger.Skipped:

@@ -43,6 +43,7 @@ func source(s config.Source) pipeline.Source {
 		Copies: s.Copies, WaitForCopy: time.Duration(s.WaitForCopy),
 		DurationTolerance: time.Duration(s.DurationTolerance), OnDurationMismatch: s.OnDurationMismatch,
 		Merge: s.Legs.Merge, NumberSegments: s.NumberSegments,
+		OnLateChange: s.OnLateChange,
 	}
 }
 

@@ -90,6 +90,7 @@ type Source struct {
 	// the metadata states; 0: never compared.
 	DurationTolerance  senders.Duration `toml:"duration_tolerance"`
 	OnDurationMismatch string           `toml:"on_duration_mismatch"` // warn, hold
+	OnLateChange       string           `toml:"on_late_change"`       // ignore, hold, update
 	Integrity          Integrity        `toml:"integrity"`
 	NumberSegments     bool             `toml:"number_segments"` // number the recordings of a call by their start
 	Legs               Legs             `toml:"legs"`
@@ -233,6 +234,7 @@ func (d *decoder) source(i int, t table) Source {
 
 		OnDurationMismatch: "warn",
 		Legs:               Legs{Merge: "none"},
+		OnLateChange:       "ignore",
 		After:              "keep",
 	}
 	d.preset(path, t, &s)

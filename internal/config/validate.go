@@ -85,6 +85,7 @@ func (c *Config) source(d *defects, i int) {
 	s.times(d, path)
 	d.oneOf(path+".on_missing_sidecar", s.OnMissingSidecar, "hold", "send", "quarantine")
 	d.oneOf(path+".on_duration_mismatch", s.OnDurationMismatch, "warn", "hold")
+	s.lateChange(d, path)
 	d.oneOf(path+".after", s.After, "keep", "move", "delete")
 	d.oneOf(path+".legs.merge", s.Legs.Merge, "none", "agent_left", "agent_right")
 	if s.Legs.Merge != "none" && s.Legs.Parts == "" {
@@ -98,6 +99,19 @@ func (c *Config) source(d *defects, i int) {
 		d.rooms(fmt.Sprintf("%s.sidecar[%d]", path, j), side.Validate())
 	}
 	s.compile(d, path)
+}
+
+// lateChange checks what happens when metadata changes after it was sent. No
+// vendor's sender can change what it has sent.
+func (s *Source) lateChange(d *defects, path string) {
+	d.oneOf(path+".on_late_change", s.OnLateChange, "ignore", "hold", "update")
+	if s.OnLateChange != "update" {
+		return
+	}
+	for _, name := range s.Destinations {
+		d.add(path+".on_late_change", fmt.Sprintf("destination %q cannot change metadata that it was sent", name),
+			`"hold" asks a person, "ignore" notes the change in the history`)
+	}
 }
 
 // references checks the names of a source's destinations.

@@ -134,9 +134,16 @@ func (t *tx) pairs(id int64, d Decision) error {
 		if err != nil {
 			return err
 		}
-		err = t.exec(`INSERT INTO recording_documents (recording_id, sidecar, document_id, row_id, path, row, key, rule, sha256)
-			VALUES (?1, ?2, ?3, ?4, ?5, ?6, coalesce((SELECT key FROM document_rows WHERE id = ?4), ''), ?7, ?8)`,
-			id, u.Sidecar, u.DocumentID, u.RowID, []byte(u.Path), u.Row, u.Rule, sum)
+		late, err := t.overtaken(id, u)
+		if err != nil {
+			return err
+		}
+		if late {
+			return fmt.Errorf("recording %d: its document changed: %w", id, ErrStale)
+		}
+		err = t.exec(`INSERT INTO recording_documents (recording_id, sidecar, document_id, row_id, path, row, key, rule, sha256, digest)
+			VALUES (?1, ?2, ?3, ?4, ?5, ?6, coalesce((SELECT key FROM document_rows WHERE id = ?4), ''), ?7, ?8, nullif(?9, 0))`,
+			id, u.Sidecar, u.DocumentID, u.RowID, []byte(u.Path), u.Row, u.Rule, sum, u.Digest)
 		if err != nil {
 			return err
 		}
@@ -225,7 +232,7 @@ func (t *tx) plan(r shortRecording, n NewDelivery) (duplicate bool, err error) {
 		return false, t.newDelivery(r, n, 0)
 	case err != nil:
 		return false, err
-	case have.State == Cancelled && (have.Reason == "vanished" || have.Reason == "file_changed"):
+	case have.State == Cancelled && (have.Reason == "vanished" || have.Reason == "file_changed" || have.Reason == MetadataChanged):
 		return false, t.takeOver(have, r, n)
 	case have.RecordingID == r.ID:
 		return false, nil // decided again after a retry
@@ -285,7 +292,10 @@ func (t *tx) newDelivery(r shortRecording, n NewDelivery, duplicateOf int64) err
 // the same identity. The former recording keeps a duplicate in its place, so
 // that every recording still counts once at every destination.
 func (t *tx) takeOver(have shortDelivery, r shortRecording, n NewDelivery) error {
-	const why = "taken over: the same recording came again"
+	why := "taken over: the same recording came again"
+	if have.RecordingID == r.ID {
+		why = "decided again" // nobody else's: its metadata changed, or it was not the file that did
+	}
 	err := t.one(`UPDATE deliveries SET recording_id = ?, source = ?, state = ?, reason = ?, reason_text = ?,
 		next_attempt = CASE WHEN state = 'in_doubt' THEN max(next_attempt, ?) ELSE ? END,
 		doubt_since = CASE WHEN ? = 'in_doubt' THEN coalesce(doubt_since, ?) END, ver = ver + 1, updated = ? WHERE id = ? AND ver = ?`,

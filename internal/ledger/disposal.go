@@ -53,6 +53,9 @@ func (l *Ledger) Keep(ctx context.Context, source string, now time.Time, limit i
 // mistake may dispose of a file that a delivery still needs.
 func (t *tx) settledAt(id, ver int64) (shortRecording, error) {
 	r, err := t.recordingAt(id, ver, Done)
+	if err == nil && r.State != Ready {
+		err = fmt.Errorf("recording %d: %w: %s is not disposed of", id, ErrMove, r.State)
+	}
 	if err != nil {
 		return r, err
 	}

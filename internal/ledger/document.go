@@ -12,6 +12,9 @@ type Document struct {
 	Reason, ReasonText string
 	Rows               int    // rows that lookups can find
 	SHA256             string // lower-case hex, "" before indexed
+	// Place is where the reading of a list that only grows ended, in the
+	// reader's own words; "" for every other document.
+	Place              string
 	FirstSeen, Updated time.Time
 }
 
@@ -33,5 +36,6 @@ type DocumentRow struct {
 	Row                int      // from 1
 	SHA256             string   // of its document, lower-case hex
 	Content            map[string]any
+	Digest             int64  // of what it says; 0: not known
 	Reason, ReasonText string // set: the row or its document is bad
 }

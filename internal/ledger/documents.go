@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-const documentColumns = "id, ver, source, path, state, reason, reason_text, " + lookColumns + ", rows, sha256, first_seen, updated"
+const documentColumns = "id, ver, source, path, state, reason, reason_text, " + lookColumns + ", rows, sha256, place, first_seen, updated"
 
 func scanDocument(rows *sql.Rows) (Document, error) {
 	var (
@@ -19,7 +19,7 @@ func scanDocument(rows *sql.Rows) (Document, error) {
 		firstSeen, updated sql.NullInt64
 	)
 	dest := append([]any{&d.ID, &d.Ver, &d.Source, &path, &d.State, &d.Reason, &d.ReasonText}, look.dest()...)
-	if err := rows.Scan(append(dest, &d.Rows, &sum, &firstSeen, &updated)...); err != nil {
+	if err := rows.Scan(append(dest, &d.Rows, &sum, &d.Place, &firstSeen, &updated)...); err != nil {
 		return d, err
 	}
 	d.Path, d.SHA256 = string(path), hex.EncodeToString(sum)
@@ -57,7 +57,7 @@ func (l *Ledger) SeeDocuments(ctx context.Context, seen []Seen) error {
 			err := t.exec(`INSERT INTO documents (source, path, state, first_seen, updated, dev, ino, size, mtime_ns, ctime_ns, quiet_since, looks, due_at)
 				VALUES (?1, ?2, 'settling', ?3, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
 				ON CONFLICT DO UPDATE SET state = 'settling', reason = '', reason_text = '', ver = ver + 1, updated = ?3, dev = ?4, ino = ?5,
-				size = ?6, mtime_ns = ?7, ctime_ns = ?8, quiet_since = ?9, looks = ?10, due_at = ?11`, append(args, t.dueOrNow(s.Due))...)
+				size = ?6, mtime_ns = ?7, ctime_ns = ?8, quiet_since = ?9, looks = ?10, due_at = ?11, place = ''`, append(args, t.dueOrNow(s.Due))...)
 			if err != nil {
 				return err
 			}
@@ -121,7 +121,7 @@ func (l *Ledger) FailDocument(ctx context.Context, id, ver int64, reason, text s
 // its rows any more. Recordings that were paired with it keep what they took.
 func (l *Ledger) DocumentGone(ctx context.Context, id, ver int64) error {
 	return l.w.write(ctx, "document gone", func(t *tx) error {
-		return t.one("UPDATE documents SET state = 'gone', reason = '', reason_text = '', due_at = NULL, ver = ver + 1, updated = ? WHERE id = ? AND ver = ?", t.at, id, ver)
+		return t.one("UPDATE documents SET state = 'gone', reason = '', reason_text = '', due_at = NULL, place = '', ver = ver + 1, updated = ? WHERE id = ? AND ver = ?", t.at, id, ver)
 	})
 }
 
@@ -131,14 +131,14 @@ func (l *Ledger) DocumentGone(ctx context.Context, id, ver int64) error {
 func (l *Ledger) Lookup(ctx context.Context, source, sidecar, key string, limit int) ([]DocumentRow, error) {
 	var out []DocumentRow
 	var look scannedLook
-	err := l.reader.rows(ctx, `SELECT d.id, d.ver, r.id, d.path, r.row, d.sha256, r.content, r.reason, r.reason_text, `+lookColumns+`
+	err := l.reader.rows(ctx, `SELECT d.id, d.ver, r.id, d.path, r.row, d.sha256, r.content, coalesce(r.digest, 0), r.reason, r.reason_text, `+lookColumns+`
 		FROM document_rows AS r INDEXED BY document_rows_key JOIN documents AS d ON d.id = r.document_id AND d.gen = r.gen
-		WHERE r.sidecar = ? AND r.key = ? AND r.key <> '' AND d.source = ? AND d.state IN ('indexed', 'bad') ORDER BY r.id LIMIT ? + 0`,
+		WHERE r.sidecar = ? AND r.key = ? AND r.key <> '' AND d.source = ? AND `+visible+` ORDER BY r.id LIMIT ? + 0`,
 		[]any{sidecar, key, source, limit},
 		func(rows *sql.Rows) error {
 			var r DocumentRow
 			var path, sum, content []byte
-			dest := []any{&r.DocumentID, &r.DocumentVer, &r.RowID, &path, &r.Row, &sum, &content, &r.Reason, &r.ReasonText}
+			dest := []any{&r.DocumentID, &r.DocumentVer, &r.RowID, &path, &r.Row, &sum, &content, &r.Digest, &r.Reason, &r.ReasonText}
 			if err := rows.Scan(append(dest, look.dest()...)...); err != nil {
 				return err
 			}
@@ -157,11 +157,11 @@ func (l *Ledger) Lookup(ctx context.Context, source, sidecar, key string, limit 
 // DocumentsOf returns the document rows that a recording was paired with.
 func (l *Ledger) DocumentsOf(ctx context.Context, recordingID int64) ([]DocumentUse, error) {
 	var out []DocumentUse
-	err := l.reader.rows(ctx, `SELECT sidecar, document_id, row_id, path, row, rule, sha256 FROM recording_documents
+	err := l.reader.rows(ctx, `SELECT sidecar, document_id, row_id, path, row, key, rule, sha256, coalesce(digest, 0) FROM recording_documents
 		WHERE recording_id = ? ORDER BY sidecar`, []any{recordingID}, func(rows *sql.Rows) error {
 		var u DocumentUse
 		var path, sum []byte
-		err := rows.Scan(&u.Sidecar, &u.DocumentID, &u.RowID, &path, &u.Row, &u.Rule, &sum)
+		err := rows.Scan(&u.Sidecar, &u.DocumentID, &u.RowID, &path, &u.Row, &u.Key, &u.Rule, &sum, &u.Digest)
 		u.Path, u.SHA256 = string(path), hex.EncodeToString(sum)
 		out = append(out, u)
 		return err

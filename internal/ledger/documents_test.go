@@ -72,7 +72,8 @@ func TestDocumentWakesRecordings(t *testing.T) {
 	}
 	rows := must[[]DocumentRow](t)(l.Lookup(ctx, "s", "m", "a", 10))
 	now := documentAt(t, l, "list.csv")
-	want := []DocumentRow{{DocumentID: d.ID, DocumentVer: now.Ver, RowID: rows[0].RowID, Path: "list.csv", Identity: now.Look.Identity, Row: 1, SHA256: sumOf("list"), Content: map[string]any{"n": int64(1), "f": 2.0}}}
+	want := []DocumentRow{{DocumentID: d.ID, DocumentVer: now.Ver, RowID: rows[0].RowID, Path: "list.csv", Identity: now.Look.Identity, Row: 1, SHA256: sumOf("list"), Content: map[string]any{"n": int64(1), "f": 2.0},
+		Digest: rowDigest(`{"f":2.0,"n":1}`, "")}}
 	if diff := cmp.Diff(want, rows); diff != "" {
 		t.Fatalf("lookup (-want +got):\n%s", diff)
 	}
@@ -197,7 +198,8 @@ func TestDocumentsOf(t *testing.T) {
 	index(t, l, d, row(1, "a"))
 	found := must[[]DocumentRow](t)(l.Lookup(ctx, "s", "m", "a", 1))[0]
 	decision := ready("x", "", "alpha")
-	decision.Documents = []DocumentUse{{Sidecar: "m", DocumentID: d.ID, RowID: found.RowID, Path: found.Path, Row: found.Row, Rule: "key", SHA256: found.SHA256}}
+	decision.Documents = []DocumentUse{{Sidecar: "m", DocumentID: d.ID, RowID: found.RowID, Path: found.Path, Row: found.Row, Rule: "key", SHA256: found.SHA256,
+		Key: "a", Digest: found.Digest}}
 	r := see(t, l, "s", "a.wav")
 	must[Decided](t)(l.Decide(ctx, r.ID, r.Ver, decision))
 	if diff := cmp.Diff(decision.Documents, must[[]DocumentUse](t)(l.DocumentsOf(ctx, r.ID))); diff != "" {

@@ -22,12 +22,17 @@ type Indexer struct {
 	findable int
 	held     []encodedRow
 	begun    bool // rows were written before Finish
+
+	// Place is kept with the document by Finish: where the reading of a list
+	// that only grows ended. Its rows then stay visible while more settles.
+	Place string
 }
 
 // encodedRow is a row as it is stored.
 type encodedRow struct {
 	IndexRow
 	content string
+	digest  int64
 }
 
 // IndexDocument begins a new version of a document that was read at ver.
@@ -58,22 +63,32 @@ func (ix *Indexer) sweep(ctx context.Context, check bool) error {
 
 // Add takes rows; lookups do not see them before Finish.
 func (ix *Indexer) Add(ctx context.Context, rows []IndexRow) error {
-	for i := range rows {
-		content, err := encodeMap(rows[i].Content)
-		if err != nil {
-			return err
-		}
-		row := encodedRow{rows[i], content}
-		row.Content = nil // content holds it
-		ix.held = append(ix.held, row)
-		if rows[i].Key != "" && rows[i].Reason == "" {
-			ix.findable++
-		}
+	var err error
+	if ix.held, err = encodeRows(ix.held, rows, &ix.findable); err != nil {
+		return err
 	}
 	if len(ix.held) <= indexChunk {
 		return nil
 	}
 	return ix.flush(ctx)
+}
+
+// encodeRows appends the rows to those that are held and counts what lookups
+// can find.
+func encodeRows(held []encodedRow, rows []IndexRow, findable *int) ([]encodedRow, error) {
+	for i := range rows {
+		content, err := encodeMap(rows[i].Content)
+		if err != nil {
+			return nil, err
+		}
+		row := encodedRow{rows[i], content, rowDigest(content, rows[i].Reason)}
+		row.Content = nil // content holds it
+		held = append(held, row)
+		if rows[i].Key != "" && rows[i].Reason == "" {
+			*findable++
+		}
+	}
+	return held, nil
 }
 
 // flush writes what is held back. Rows that an earlier attempt left behind
@@ -88,18 +103,18 @@ func (ix *Indexer) flush(ctx context.Context) error {
 	if len(ix.held) == 0 {
 		return nil
 	}
-	err := ix.l.w.write(ctx, "index document", ix.insert)
+	err := ix.l.w.write(ctx, "index document", func(t *tx) error { return t.insertRows(ix.id, ix.gen, ix.held) })
 	if err == nil {
 		ix.held = ix.held[:0]
 	}
 	return err
 }
 
-func (ix *Indexer) insert(t *tx) error {
-	for i := range ix.held {
-		r := &ix.held[i]
-		err := t.exec("INSERT INTO document_rows (document_id, gen, sidecar, key, row, content, reason, reason_text) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-			ix.id, ix.gen, r.Sidecar, r.Key, r.Row, r.content, r.Reason, r.ReasonText)
+func (t *tx) insertRows(id, gen int64, rows []encodedRow) error {
+	for i := range rows {
+		r := &rows[i]
+		err := t.exec("INSERT INTO document_rows (document_id, gen, sidecar, key, row, content, reason, reason_text, digest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+			id, gen, r.Sidecar, r.Key, r.Row, r.content, r.Reason, r.ReasonText, r.digest)
 		if err != nil {
 			return err
 		}
@@ -143,7 +158,7 @@ func (ix *Indexer) whole(ctx context.Context, state DocumentState, reason, text 
 		if err := t.show(ix, state, reason, text, sum, false); err != nil {
 			return err
 		}
-		if err := ix.insert(t); err != nil {
+		if err := t.insertRows(ix.id, ix.gen, ix.held); err != nil {
 			return err
 		}
 		wanted, err := t.wanted(ix.held)
@@ -157,10 +172,12 @@ func (ix *Indexer) whole(ctx context.Context, state DocumentState, reason, text 
 	return done, woken, err
 }
 
-// wanted tells whether a recording waits for one of the rows' keys.
+// wanted tells whether a recording waits for one of the rows' keys, or was
+// paired by it.
 func (t *tx) wanted(rows []encodedRow) (wanted bool, err error) {
 	for i := 0; i < len(rows) && !wanted && err == nil; i++ {
-		err = t.row("SELECT EXISTS (SELECT 1 FROM recording_keys WHERE sidecar = ? AND key = ?)", []any{rows[i].Sidecar, rows[i].Key}, []any{&wanted})
+		err = t.row(`SELECT EXISTS (SELECT 1 FROM recording_keys WHERE sidecar = ?1 AND key = ?2)
+			OR EXISTS (SELECT 1 FROM recording_documents WHERE sidecar = ?1 AND key = ?2)`, []any{rows[i].Sidecar, rows[i].Key}, []any{&wanted})
 	}
 	return wanted, err
 }
@@ -181,9 +198,9 @@ func (ix *Indexer) show(ctx context.Context, state DocumentState, reason, text, 
 
 func (t *tx) show(ix *Indexer, state DocumentState, reason, text string, sum any, unfinished bool) error {
 	t.leadsTo(string(state))
-	return t.one(`UPDATE documents SET state = ?, reason = ?, reason_text = ?, sha256 = ?, rows = ?, gen = ?, unfinished = ?,
+	return t.one(`UPDATE documents SET state = ?, reason = ?, reason_text = ?, sha256 = ?, rows = ?, gen = ?, unfinished = ?, place = ?,
 		due_at = NULL, ver = ver + 1, updated = ? WHERE id = ? AND ver = ? AND state = 'settling'`,
-		state, reason, text, sum, ix.findable, ix.gen, unfinished, t.at, ix.id, ix.ver)
+		state, reason, text, sum, ix.findable, ix.gen, unfinished, ix.Place, t.at, ix.id, ix.ver)
 }
 
 // Abort deletes the rows written so far.
@@ -221,7 +238,7 @@ func (l *Ledger) finishDocument(ctx context.Context, id int64) (woken int, err e
 }
 
 // wake makes recordings due that wait for a key of the document's rows behind
-// `after`. It returns where to go on, or -1 at the end.
+// `after`, and marks those that were paired with other content. It returns where to go on, or -1 at the end.
 func (t *tx) wake(id, after int64) (next, woken int64, err error) {
 	var last sql.NullInt64
 	var rows int64
@@ -238,6 +255,9 @@ func (t *tx) wake(id, after int64) (next, woken int64, err error) {
 		t.at, id, after, last.Int64)
 	if err != nil {
 		return 0, 0, fmt.Errorf("wake recordings: %w", err)
+	}
+	if err := t.noteChanges(id, after, last.Int64); err != nil {
+		return 0, 0, err
 	}
 	if rows < indexChunk {
 		return -1, woken, nil

@@ -15,9 +15,14 @@ import (
 // is open.
 const listPage = 500
 
+// rowReason is the delivery's reason, or its recording's. Metadata that
+// changed after all was sent is a reason of the recording beside deliveries
+// that have none.
+const rowReason = "CASE WHEN d.reason = '' AND r.reason = 'metadata_changed' THEN r.reason ELSE coalesce(d.reason, r.reason) END"
+
 // rowColumns are those of Row, for recordings r LEFT JOIN deliveries d.
 const rowColumns = `r.id, d.id, r.source, r.path, coalesce(r.merged_size, r.size), r.sha256, r.call_id, r.recorder_id, r.started_at, d.destination,
-	coalesce(d.state, r.state), coalesce(d.reason, r.reason), coalesce(d.reason_text, r.reason_text), coalesce(d.attempts, 0), d.idem_key,
+	coalesce(d.state, r.state), ` + rowReason + `, CASE WHEN d.reason = '' AND r.reason = 'metadata_changed' THEN r.reason_text ELSE coalesce(d.reason_text, r.reason_text) END, coalesce(d.attempts, 0), d.idem_key,
 	r.first_seen, d.accepted_at, CASE WHEN d.state IN ('planned', 'declared', 'in_doubt') THEN d.next_attempt END, coalesce(d.updated, r.updated),
 	(SELECT json_group_object(v.name, v.value) FROM vendor_ids AS v WHERE v.delivery_id = d.id AND substr(v.name, 1, 1) <> '_')`
 
@@ -179,7 +184,7 @@ func (f Filter) where() (string, []any) {
 		args = append(args, f.CallID, f.CallID)
 	}
 	if f.Reason != "" {
-		sb.WriteString(" AND coalesce(d.reason, r.reason) = ?")
+		sb.WriteString(" AND " + rowReason + " = ?")
 		args = append(args, f.Reason)
 	}
 	return sb.String(), args

@@ -22,7 +22,7 @@ type schema struct {
 
 func programSchema() (schema, error) {
 	files, err := fs.Sub(migrationFiles, "migrations")
-	return schema{files: files, version: 4}, err
+	return schema{files: files, version: 5}, err
 }
 
 // migrate brings a ledger to the schema's version. Each migration is one

@@ -188,7 +188,7 @@ func (t *tx) refreshSettled(recording int64) error {
 		return err
 	}
 	return t.exec(`UPDATE recordings SET settled = ?1, updated = ?2, ver = ver + 1,
-		due_at = CASE WHEN ?1 THEN coalesce(due_at, ?2) ELSE due_at END WHERE id = ?3 AND state = 'ready'`, settled, t.at, recording)
+		due_at = CASE WHEN ?1 AND reason <> 'metadata_changed' THEN coalesce(due_at, ?2) ELSE due_at END WHERE id = ?3 AND state = 'ready'`, settled, t.at, recording)
 }
 
 // cancelUnsent cancels what was not sent of a recording whose file went away.

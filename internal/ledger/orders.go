@@ -198,6 +198,9 @@ func (t *tx) retryRecording(id int64, why string, result *outcome) error {
 		return err
 	}
 	switch {
+	case r.Reason == MetadataChanged && (r.State == Ready || r.State == Done):
+		result.done++
+		return t.changeSeen(r, why)
 	case r.State == Ready:
 		return t.retryDeliveriesOf(id, why, result)
 	case !r.Current:

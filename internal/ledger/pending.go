@@ -42,7 +42,8 @@ func (l *Ledger) Pending(ctx context.Context, sources []string) (Pending, error)
 		into []any
 	}{
 		{`SELECT (SELECT count(*) FROM documents INDEXED BY documents_due WHERE state = 'settling' AND source IN ` + ours + `) +
-			(SELECT count(*) FROM documents INDEXED BY documents_unfinished WHERE unfinished = 1 AND source IN ` + ours + `)`, []any{string(names)}, []any{&p.Documents}},
+			(SELECT count(*) FROM documents INDEXED BY documents_unfinished WHERE unfinished = 1 AND source IN ` + ours + `) +
+			(SELECT count(*) FROM recording_changes WHERE source IN ` + ours + `)`, []any{string(names)}, []any{&p.Documents}},
 		{"SELECT count(*) FROM recordings WHERE source IN " + ours + " AND state = 'waiting' AND due_at <= ?2", []any{string(names), now}, []any{&due}},
 	} {
 		if err := l.reader.row(ctx, q.sql, q.args, q.into); err != nil {

@@ -90,7 +90,10 @@ type DocumentUse struct {
 	Path              string // relative to the source, raw bytes
 	Row               int    // from 1
 	Rule              string // the pairing rule
-	SHA256            string // of the document as paired, lower-case hex
+	SHA256            string // of the document as paired, lower-case hex; "" for a growing list
+	Key               string // under which the row was found
+	Digest            int64  // of what the row says; 0: not known
+	Newest            int64  // id of the newest row that the lookup found: newer ones came since
 }
 
 // NewDelivery is a delivery to be planned with a decision.

@@ -145,6 +145,9 @@ func (t *tx) relookRecording(a *Relook) error {
 	if err != nil {
 		return err
 	}
+	if r.State == Ready {
+		return fmt.Errorf("recording %d: %w: a ready file is not looked at again", a.ID, ErrMove)
+	}
 	err = t.one(`UPDATE recordings SET state = 'settling', reason = ?, reason_text = ?, ver = ver + 1, updated = ?,
 		wait_until = CASE WHEN state = 'settling' THEN wait_until END,
 		dev = ?, ino = ?, size = ?, mtime_ns = ?, ctime_ns = ?, quiet_since = ?, looks = ?, due_at = ? WHERE id = ?`,
@@ -186,7 +189,8 @@ func (l *Ledger) NextDue(ctx context.Context, source string) (time.Time, bool, e
 	err := l.reader.row(ctx, `SELECT min(due) FROM (
 		SELECT min(due_at) AS due FROM recordings INDEXED BY recordings_due WHERE source = ?1 AND state IN ('settling', 'waiting') AND due_at IS NOT NULL
 		UNION ALL SELECT min(due_at) FROM documents INDEXED BY documents_due WHERE source = ?1 AND state = 'settling'
-		UNION ALL SELECT min(due_at) FROM recordings INDEXED BY recordings_settled WHERE source = ?1 AND state = 'ready' AND settled = 1 AND move_to IS NULL)`,
+		UNION ALL SELECT min(due_at) FROM recordings INDEXED BY recordings_settled WHERE source = ?1 AND state = 'ready' AND settled = 1 AND move_to IS NULL
+		UNION ALL SELECT min(due_at) FROM recording_changes INDEXED BY recording_changes_due WHERE source = ?1)`,
 		[]any{source}, []any{&due})
 	if err != nil {
 		return time.Time{}, false, fmt.Errorf("read next due time: %w", err)

@@ -50,8 +50,8 @@ const (
 var recordingMoves = map[RecordingState][]RecordingState{
 	Settling:    {Settling, Waiting, Ready, Skipped, Quarantined, Vanished},
 	Waiting:     {Settling, Waiting, Ready, Skipped, Quarantined, Vanished},
-	Ready:       {Ready, Done, Vanished},
-	Done:        {},
+	Ready:       {Settling, Ready, Done, Vanished},
+	Done:        {Done},
 	Skipped:     {Settling, Vanished},
 	Quarantined: {Settling, Vanished},
 	Vanished:    {Settling, Vanished},

@@ -132,6 +132,7 @@ func TestPinnedMigrations(t *testing.T) {
 		"00002_restore.sql": "0351db8de41b5d3eacc50df591cc79388a88a19f06a7bb3fa9df9ff1329e3f54",
 		"00003_confirm.sql": "84d5dd2542687e2e054799a87ad5c8211ccaadaf00f4dd85f3eeed9a73de4ee6",
 		"00004_parts.sql":   "54c85debd6241a6f4229f67fb9d27950b758fc563473273bb4dacad17ac20906",
+		"00005_changes.sql": "5429eba0526feed825ef69e54404a5c9fc9e396e27cfd974d1e0a0daaf135348",
 	}
 	s := must[schema](t)(programSchema())
 	names := must[[]string](t)(fs.Glob(s.files, "*.sql"))

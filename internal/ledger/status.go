@@ -50,7 +50,8 @@ func (r *Reader) counts(ctx context.Context, s *Status) error {
 		if n > 0 && state == string(Accepted) && reason == ProcessingFailed {
 			s.ProcessingFailed[scope] += n
 		}
-		if n > 0 && (state == string(Held) || state == string(Rejected) || state == string(Quarantined)) {
+		if n > 0 && (state == string(Held) || state == string(Rejected) || state == string(Quarantined) ||
+			kind == "recording" && reason == MetadataChanged && (state == string(Ready) || state == string(Done))) {
 			s.NeedsPerson[reason] += n
 		}
 		return nil

@@ -111,7 +111,7 @@ func (f *feed) nearest(ctx context.Context, r ledger.Recording, s sidecar.Config
 		out = append(out, rows[i])
 	}
 	for _, rival := range rivals {
-		if len(out) == 1 && rival.DocumentID == out[0].DocumentID && rival.Row == out[0].Row && rival.SHA256 == out[0].SHA256 {
+		if len(out) == 1 && rival.DocumentID == out[0].DocumentID && rival.Digest == out[0].Digest {
 			d := quarantine("ambiguous", fmt.Sprintf("its nearest row as %q (%s row %d) belongs to recording %d already; compare the two, then `ingestd retry`",
 				s.Name, out[0].Path, out[0].Row, rival.ID))
 			return nil, &undecided{d}

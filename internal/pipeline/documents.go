@@ -43,14 +43,18 @@ func (f *feed) document(ctx context.Context, d ledger.Document) error {
 	}
 	defer file.Close()
 	now := f.p.now()
-	verdict := f.documentRule().Judge(watcherLook(d.Look), entry.Identity, watcher.Evidence{Hint: true}, now)
-	if verdict.Complete && !f.p.opt.DryRun {
+	verdict := f.documentRule(d.Path).Judge(watcherLook(d.Look), entry.Identity, watcher.Evidence{Hint: true}, now)
+	list, growing := f.growing(d.Path)
+	if verdict.Complete && !growing && !f.p.opt.DryRun {
 		if busy, _ := watcher.BusyWriter(file); busy {
-			verdict = f.documentRule().Judge(watcherLook(d.Look), entry.Identity, watcher.Evidence{Hint: true, Busy: true}, now)
+			verdict = f.documentRule(d.Path).Judge(watcherLook(d.Look), entry.Identity, watcher.Evidence{Hint: true, Busy: true}, now)
 		}
 	}
 	if !verdict.Complete && !f.p.opt.DryRun {
 		return f.p.ledger.RelookDocuments(ctx, []ledger.Relook{{ID: d.ID, Ver: d.Ver, Look: ledgerLook(verdict.Next), Due: verdict.Again, Why: verdict.Why}})
+	}
+	if growing {
+		return f.indexGrowing(ctx, d, list, file, entry)
 	}
 	return f.index(ctx, d, file, entry)
 }

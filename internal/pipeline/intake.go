@@ -114,9 +114,13 @@ func (f *feed) rule() watcher.Rule {
 	return f.src.Rule
 }
 
-// documentRule: markers and sidecars speak for media only.
-func (f *feed) documentRule() watcher.Rule {
+// documentRule: markers and sidecars speak for media only, and a growing list
+// need not be quiet.
+func (f *feed) documentRule(rel string) watcher.Rule {
 	r := f.rule()
+	if _, growing := f.growing(rel); growing {
+		r.Quiet = 0
+	}
 	if r.Complete.Kind != watcher.Rename {
 		r.Complete = watcher.Complete{}
 	}
@@ -176,6 +180,10 @@ func (f *feed) work(ctx, hard context.Context, now time.Time) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	changed, err := f.lateChanges(ctx, now)
+	if err != nil {
+		return false, err
+	}
 	recs, err := f.p.ledger.DueRecordings(ctx, f.src.Name, now, dueBatch)
 	if err != nil {
 		return false, err
@@ -200,7 +208,7 @@ func (f *feed) work(ctx, hard context.Context, now time.Time) (bool, error) {
 			return false, err
 		}
 	}
-	return len(docs)+len(recs)+disposed > 0, nil
+	return len(docs)+changed+len(recs)+disposed > 0, nil
 }
 
 // orLater puts a row off whose file could not be read, so that it does not

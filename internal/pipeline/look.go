@@ -183,10 +183,10 @@ func (f *feed) lookDocuments(ctx context.Context, at time.Time, found []watcher.
 		case e.Kind != watcher.Regular:
 			// A link or pipe with a sidecar's name is no sidecar.
 		case !ok:
-			v := f.documentRule().Judge(watcher.Look{}, e.Identity, watcher.Evidence{}, at)
+			v := f.documentRule(e.Path).Judge(watcher.Look{}, e.Identity, watcher.Evidence{}, at)
 			seen = append(seen, ledger.Seen{Source: f.src.Name, Path: e.Path, Look: ledgerLook(v.Next), Due: v.Again})
 		case !sameState(row.Look.Identity, e.Identity):
-			v := f.documentRule().Judge(watcherLook(row.Look), e.Identity, watcher.Evidence{}, at)
+			v := f.documentRule(e.Path).Judge(watcherLook(row.Look), e.Identity, watcher.Evidence{}, at)
 			again = append(again, ledger.Relook{ID: row.ID, Ver: row.Ver, Look: ledgerLook(v.Next), Due: v.Again})
 		}
 	}

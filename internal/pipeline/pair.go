@@ -18,6 +18,7 @@ type pairing struct {
 	keys    map[string]string // sidecar -> the key under which it was looked for
 	missing map[string]string // required sidecar -> the key it waits for
 	problem *ledger.Decision
+	last    ledger.DocumentUse // the newest row that the last lookup found: where there is a problem, it is there
 }
 
 // pair looks the recording's documents up, one sidecar after the other, so
@@ -41,6 +42,9 @@ func (f *feed) pair(ctx context.Context, r ledger.Recording, env *mapping.Env) (
 			}
 			if rows, err = f.present(ctx, s, rows); err != nil {
 				return p, err
+			}
+			if n := len(rows); n > 0 {
+				p.last = ledger.DocumentUse{Sidecar: s.Name, Digest: rows[n-1].Digest, Newest: rows[n-1].RowID}
 			}
 			rows, err = f.choose(ctx, r, s, key, rows, env)
 			var open *undecided
@@ -70,6 +74,7 @@ func (f *feed) pair(ctx context.Context, r ledger.Recording, env *mapping.Env) (
 			p.uses = append(p.uses, ledger.DocumentUse{
 				Sidecar: s.Name, DocumentID: rows[0].DocumentID, RowID: rows[0].RowID,
 				Path: rows[0].Path, Row: rows[0].Row, Rule: s.Pair, SHA256: rows[0].SHA256,
+				Key: key, Digest: rows[0].Digest, Newest: p.last.Newest,
 			})
 		}
 	}

@@ -62,6 +62,7 @@ type Source struct {
 	// NumberSegments numbers the recordings of a call by their start, where
 	// the mapping gives no segment_index.
 	NumberSegments bool
+	OnLateChange   string // OnLateIgnore, OnLateHold; "" is OnLateIgnore
 }
 
 // What happens to a recording whose sidecar has not come in time.

@@ -150,7 +150,8 @@ func TestOperatorsPage(t *testing.T) {
 		example, _, _ := strings.Cut(block, "```")
 		var file struct {
 			Source []struct {
-				Sidecar []Config `toml:"sidecar"`
+				Sidecar []Config       `toml:"sidecar"`
+				Legs    map[string]any `toml:"legs"` // another room's
 			} `toml:"source"`
 		}
 		meta, err := toml.Decode("[[source]]\n"+example, &file)

@@ -48,6 +48,11 @@ func readCSV(src text, c Config, lim limits, out *output) error {
 	if err != nil {
 		return ignoreEOF(err)
 	}
+	out.place.Head = src.mark + t.cr.InputOffset()
+	shift := 0 // between the lines of the file and those that are read
+	if out.place.Lines > 0 {
+		shift = out.place.Lines - t.end
+	}
 	for {
 		cells, bad, err := t.next()
 		if err != nil {
@@ -62,6 +67,10 @@ func readCSV(src text, c Config, lim limits, out *output) error {
 				bad.Line = t.line()
 			}
 		}
+		if bad != nil && bad.Line > 0 {
+			bad.Line += shift
+		}
+		out.place.End, out.place.Lines = src.mark+t.cr.InputOffset(), t.end+shift
 		if err := out.row(value, bad); err != nil {
 			return err
 		}

@@ -19,6 +19,7 @@ import (
 type text struct {
 	io.Reader
 	decoded bool
+	mark    int64 // bytes of the byte-order mark before it
 }
 
 // intact reports whether s is text without a damaged character. A decoder
@@ -59,7 +60,9 @@ func decode(r io.Reader, c Config) (text, error) {
 			if _, err := br.Discard(len(mark.bytes)); err != nil {
 				return text{}, readError(err)
 			}
-			return decoded(br, mark.enc), nil
+			src := decoded(br, mark.enc)
+			src.mark = int64(len(mark.bytes))
+			return src, nil
 		}
 	}
 	if name == "" && c.Format == formatXML {

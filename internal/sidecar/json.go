@@ -17,14 +17,16 @@ import (
 // here each of these is an error.
 func readJSON(src text, c Config, lim limits, out *output) error {
 	br := bufio.NewReader(src)
-	first, err := firstByte(br)
+	first, blanks, err := firstByte(br)
 	if err != nil {
 		return ignoreEOF(err)
 	}
 	if first == '[' && c.isList() {
+		out.placeless = true
 		return readList(br, src, lim, out)
 	}
 	if c.isList() {
+		out.place.End = src.mark + blanks
 		return readStream(br, src, c.Growing, lim, out)
 	}
 	data, err := io.ReadAll(io.LimitReader(br, lim.document+1))
@@ -89,6 +91,7 @@ func readStream(r io.Reader, src text, growing bool, lim limits, out *output) er
 	const blanks = 64 << 10
 	g := &guard{r: r, max: lim.document + blanks, full: documentTooLarge(lim)}
 	dec := json.NewDecoder(g)
+	begin := out.place.End
 	for {
 		g.mark = dec.InputOffset()
 		var element json.RawMessage
@@ -106,6 +109,7 @@ func readStream(r io.Reader, src text, growing bool, lim limits, out *output) er
 		if bad != nil {
 			bad.Line = 0
 		}
+		out.place.End = begin + dec.InputOffset()
 		if err := out.row(value, bad); err != nil {
 			return err
 		}
@@ -296,18 +300,18 @@ func escaped(b []byte) rune {
 	return rune(n)
 }
 
-// firstByte skips blanks and shows what follows them.
-func firstByte(br *bufio.Reader) (byte, error) {
-	for {
+// firstByte skips blanks, counts them and shows what follows them.
+func firstByte(br *bufio.Reader) (b byte, blanks int64, err error) {
+	for ; ; blanks++ {
 		b, err := br.ReadByte()
 		if err == io.EOF {
-			return 0, err
+			return 0, blanks, err
 		}
 		if err != nil {
-			return 0, readError(err)
+			return 0, blanks, readError(err)
 		}
 		if b != ' ' && b != '\t' && b != '\r' && b != '\n' {
-			return b, br.UnreadByte()
+			return b, blanks, br.UnreadByte()
 		}
 	}
 }

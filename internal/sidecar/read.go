@@ -75,11 +75,16 @@ func read(r io.Reader, size int64, c Config, lim limits, fn func(Row) error) err
 	if size > most {
 		return whole.full
 	}
-	src, err := decode(whole, c)
+	return parse(whole, c, lim, &output{fn: fn, list: c.isList(), max: lim.rows})
+}
+
+// parse reads the text of r; out holds what was read before.
+func parse(r io.Reader, c Config, lim limits, out *output) error {
+	src, err := decode(r, c)
 	if err != nil {
 		return err
 	}
-	out := &output{fn: fn, list: c.isList(), max: lim.rows}
+	out.place.Head, out.place.End, out.placeless = src.mark, src.mark, src.decoded
 	switch c.Format {
 	case formatCSV:
 		err = readCSV(src, c, lim, out)
@@ -102,6 +107,10 @@ type output struct {
 	list bool
 	n    int
 	max  int
+	// place is where the reading stands, counted in the text that the parser
+	// sees; only in a growing list, see ReadOn.
+	place     Place
+	placeless bool // no place can be told: the text is not the bytes of the file, or one list in brackets
 }
 
 func (o *output) row(value map[string]any, bad *Error) error {
