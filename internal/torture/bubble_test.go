@@ -27,13 +27,14 @@ import (
 // minutes to hours.
 type bubble struct {
 	*trial
-	second *sandbox.CallMiner // another destination, always well; nil: none
-	dial   func(context.Context) error
-	mu     sync.Mutex
-	jump   time.Duration // of the wall clock, away from what timers count
-	led    *ledger.Ledger
-	stop   context.CancelFunc
-	done   chan error
+	second  *sandbox.CallMiner // another destination, always well; nil: none
+	dial    func(context.Context) error
+	mu      sync.Mutex
+	jump    time.Duration // of the wall clock, away from what timers count
+	led     *ledger.Ledger
+	stop    context.CancelFunc
+	done    chan error
+	serving sync.WaitGroup
 }
 
 // inFakeTime runs a cell in a bubble; destinations beside the first are all
@@ -102,7 +103,11 @@ func (b *bubble) start() {
 func (b *bubble) destination(ctx context.Context, o *pipeline.Options, name string, vendor *sandbox.CallMiner, dial func(context.Context) error) {
 	b.Helper()
 	ln := pipenet.Listen()
-	go func() { _ = sandbox.Serve(ctx, ln, vendor) }()
+	b.serving.Go(func() {
+		if err := sandbox.Serve(ctx, ln, vendor); err != nil {
+			b.Error(err)
+		}
+	})
 	config := callminer.DefaultConfig()
 	config.Name, config.Type, config.Rate = name, "callminer", senders.Rate{Unlimited: true}
 	config.BaseURL, config.TokenURL = "http://127.0.0.1/ingestion", "http://127.0.0.1/connect/token"
@@ -151,6 +156,7 @@ func (b *bubble) end() {
 	b.Helper()
 	b.stop()
 	b.vendor.Close()
+	b.serving.Wait() // time stands still in a bubble whose test has ended
 	if err := errors.Join(<-b.done, b.led.Close()); err != nil {
 		b.Error(err)
 	}
