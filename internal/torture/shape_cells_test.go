@@ -33,7 +33,7 @@ func named(n string) func(shape) bool {
 
 // wideBody is more than all buffers between the two programs hold, so that a
 // fault in the first megabyte of it is one before the gate.
-const wideBody, earlyIn = 24_000_000, 1_000_000
+const wideBody, earlyIn = 16_000_000, 1_000_000
 
 // resetBeforeTheGate resets the connection before the gate.
 func resetBeforeTheGate(c *shaped) {
