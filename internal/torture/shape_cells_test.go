@@ -254,7 +254,7 @@ func otherFaults() []shapeCell {
 		{n: 42, what: "in doubt until the target expired", fits: named("voyc"), run: expiredInDoubt},
 	}
 	for n := 1; n <= syncsOfALife; n++ {
-		list = append(list, shapeCell{n: 65, what: fmt.Sprintf("sync %d of the ledger: Kill", n), fits: every, run: killedAtSync(n), one: 8})
+		list = append(list, shapeCell{n: 65, what: fmt.Sprintf("sync %d of the ledger: Kill", n), fits: every, run: killedAtSync(n), one: 8, slow: named("elevateai")})
 	}
 	return list
 }
