@@ -29,10 +29,12 @@ func TestMain(m *testing.M) {
 //
 // Besides testscript's own commands a story knows:
 //
-//	vendor NAME [key=value...]   start a strict sandbox; $NAME is its URL
+//	vendor NAME [key=value...]   start a strict sandbox, of CallMiner unless type=
+//	                             says which; $NAME is its URL, $NAME_SETTINGS the
+//	                             lines of its [[destination]]
 //	faults NAME FILE             switch faults on (an empty file: off)
 //	until STATE N                wait until N rows of `list` are in STATE
-//	published NAME N             exactly N contacts are published, no other exists
+//	published NAME N             exactly N recordings have an effect, no other exists
 //	wav FILE BYTES               make a recording of that many bytes of noise
 //	audio NAME...                put the demo's audio files NAME into drop/
 func TestScripts(t *testing.T) {
@@ -41,7 +43,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(e *testscript.Env) error {
-			e.Values[vendorsKey{}] = map[string]*sandbox.CallMiner{}
+			e.Values[vendorsKey{}] = map[string]sandbox.Vendor{}
 			e.Setenv("INGESTD_CONFIG", filepath.Join(e.WorkDir, "ingestd.toml"))
 			e.Setenv("TZ", "UTC")
 			return os.MkdirAll(filepath.Join(e.WorkDir, "drop"), 0o700)
@@ -54,8 +56,8 @@ func TestScripts(t *testing.T) {
 
 type vendorsKey struct{}
 
-func vendorNamed(ts *testscript.TestScript, name string) *sandbox.CallMiner {
-	v, ok := ts.Value(vendorsKey{}).(map[string]*sandbox.CallMiner)[name]
+func vendorNamed(ts *testscript.TestScript, name string) sandbox.Vendor {
+	v, ok := ts.Value(vendorsKey{}).(map[string]sandbox.Vendor)[name]
 	if !ok {
 		ts.Fatalf("no vendor %q was started", name)
 	}
@@ -64,13 +66,15 @@ func vendorNamed(ts *testscript.TestScript, name string) *sandbox.CallMiner {
 
 func cmdVendor(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 1 {
-		ts.Fatalf("usage: vendor NAME [rate=N] [token-life=D]")
+		ts.Fatalf("usage: vendor NAME [type=VENDOR] [rate=N] [retry-after=TEXT] [token-life=D]")
 	}
-	o := sandbox.Options{ClientID: "id", ClientSecret: "secret", RatePerMinute: -1}
+	o, kind := sandbox.Options{ClientID: "id", ClientSecret: "secret", RatePerMinute: -1}, "callminer"
 	for _, arg := range args[1:] {
 		key, value, _ := strings.Cut(arg, "=")
 		var err error
 		switch key {
+		case "type":
+			kind = value
 		case "rate":
 			o.RatePerMinute, err = strconv.Atoi(value)
 		case "retry-after":
@@ -86,18 +90,24 @@ func cmdVendor(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	ts.Check(err)
-	v := sandbox.NewCallMiner(o)
+	if strings.HasPrefix(kind, "behavioralsignals") {
+		o.ClientID = "4711" // there it is a number
+	}
+	v, err := sandbox.New(kind, o)
+	ts.Check(err)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- sandbox.Serve(ctx, ln, v) }()
 	ts.Defer(func() { cancel(); <-done })
-	ts.Value(vendorsKey{}).(map[string]*sandbox.CallMiner)[args[0]] = v
-	ts.Setenv(args[0], "http://"+ln.Addr().String())
-	// Every vendor's URL goes into the configuration by its name.
+	ts.Value(vendorsKey{}).(map[string]sandbox.Vendor)[args[0]] = v
+	base := "http://" + ln.Addr().String()
+	ts.Setenv(args[0], base)
+	// Every vendor goes into the configuration by its name.
 	path := ts.MkAbs("ingestd.toml")
 	raw, err := os.ReadFile(path)
 	ts.Check(err)
-	text := strings.ReplaceAll(string(raw), "$"+args[0], "http://"+ln.Addr().String())
+	text := strings.ReplaceAll(string(raw), "$"+args[0]+"_SETTINGS", strings.Join(v.Settings(base, "plain:"+o.ClientSecret), "\n"))
+	text = strings.ReplaceAll(text, "$"+args[0], base)
 	ts.Check(os.WriteFile(path, []byte(text), 0o600))
 }
 
@@ -146,16 +156,16 @@ func cmdPublished(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	want, err := strconv.Atoi(args[1])
 	ts.Check(err)
-	contacts := vendorNamed(ts, args[0]).Contacts()
+	stored := vendorNamed(ts, args[0]).Stored()
 	seen := map[string]bool{}
-	for _, c := range contacts {
-		if c.State != "published" || seen[c.SHA256] {
-			ts.Fatalf("contact %s is %s, sha256 %s seen before: %v", c.CorrelationID, c.State, c.SHA256, seen[c.SHA256])
+	for _, c := range stored {
+		if !c.Effect || seen[c.SHA256] {
+			ts.Fatalf("%s is %s, sha256 %s seen before: %v", c.Key, c.State, c.SHA256, seen[c.SHA256])
 		}
 		seen[c.SHA256] = true
 	}
-	if len(contacts) != want {
-		ts.Fatalf("%d contacts, want %d", len(contacts), want)
+	if len(stored) != want {
+		ts.Fatalf("%d recordings, want %d", len(stored), want)
 	}
 }
 

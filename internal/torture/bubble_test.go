@@ -44,7 +44,8 @@ func inFakeTime(two bool, run func(*bubble)) func(*trial) {
 		synctest.Test(c.T, func(t *testing.T) {
 			inner := &trial{T: t, rnd: c.rnd}
 			b := &bubble{trial: inner, dial: func(context.Context) error { return nil }}
-			b.site = &site{dir: t.TempDir(), vendor: sandbox.NewCallMiner(sandbox.Options{RatePerMinute: -1})}
+			vendor := sandbox.NewCallMiner(sandbox.Options{RatePerMinute: -1})
+			b.site = &site{dir: t.TempDir(), fake: vendor, vendor: vendor}
 			for _, name := range []string{"state", "drop", "archive"} {
 				inner.must(os.Mkdir(b.path(name), 0o700))
 			}

@@ -110,7 +110,7 @@ func (c *trial) publishedOnce(n int, out outcome) {
 	c.Helper()
 	var v verdict
 	contacts := c.checkVendor(&v)
-	c.checkFiles(&v, contacts, exempt{})
+	c.checkFiles(&v, counts(contacts), exempt{})
 	checkLedger(c.Context(), &v, c.path("state", "ledger.db"))
 	if v.published != n || len(v.violations) > 0 {
 		c.Errorf("%d published, want %d; %v\n%s", v.published, n, v.violations, out.output)

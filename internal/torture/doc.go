@@ -20,6 +20,14 @@
 //
 //	INGESTD_CELLS=40,98 go test -run TestCells -v ./internal/torture
 //
+// The first vendor of the matrix is CallMiner. TestShapes drives all vendors
+// through the cells that make sense for them (shape_cells_test.go), each to the
+// ending that its shape allows: accepted once where the vendor can be asked,
+// refuses or replaces a second copy, held where nothing settles a doubt. It
+// ends with a line of figures for each vendor.
+//
+//	INGESTD_SHAPES=voyc,elevateai go test -run TestShapes -v ./internal/torture
+//
 // # What runs when
 //
 // `make test` runs the quick cells, and of the rest the tests whose names end

@@ -59,7 +59,7 @@ func TestLostLedger(t *testing.T) {
 			}
 			var v verdict
 			contacts := s.checkVendor(&v)
-			s.checkFiles(&v, contacts, exempt{})
+			s.checkFiles(&v, counts(contacts), exempt{})
 			checkLedger(t.Context(), &v, s.path("state", "ledger.db"))
 			if len(v.violations) > 0 || v.published != dropped || v.seconds != dropped {
 				t.Errorf("second life: %d published, %d second contacts, want %d and %d; %v", v.published, v.seconds, dropped, dropped, v.violations)

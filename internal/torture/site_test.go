@@ -39,8 +39,9 @@ const dropped = 3
 // and the archive, and a strict vendor outside of it.
 type site struct {
 	dir    string
-	vendor *sandbox.CallMiner
-	addr   string // of the vendor
+	fake   sandbox.Vendor     // the vendor
+	vendor *sandbox.CallMiner // the same where it is CallMiner
+	addr   string             // of the vendor
 	all    []*recording
 }
 
@@ -67,14 +68,21 @@ func newSiteWith(t *testing.T, dir string, set settings) *site {
 	if set.vendor != nil {
 		set.vendor(&options)
 	}
-	s := &site{dir: dir, vendor: sandbox.NewCallMiner(options)}
-	s.addr = serve(t, s.vendor, nil)
+	s := siteOf(t, dir, sandbox.NewCallMiner(options))
+	s.configure(t, set)
+	return s
+}
+
+// siteOf makes the directories and serves the vendor.
+func siteOf(t *testing.T, dir string, fake sandbox.Vendor) *site {
+	t.Helper()
+	s := &site{dir: dir, fake: fake, addr: serve(t, fake, nil)}
+	s.vendor, _ = fake.(*sandbox.CallMiner)
 	for _, name := range []string{"state", "drop", "archive"} {
 		if err := os.MkdirAll(filepath.Join(dir, name), 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
-	s.configure(t, set)
 	return s
 }
 
@@ -128,7 +136,7 @@ func serve(t *testing.T, h http.Handler, secure *tls.Config) (addr string) {
 // misbehave switches the vendor's faults; without any it is healed.
 func (s *site) misbehave(t *testing.T, faults ...sandbox.Fault) {
 	t.Helper()
-	if err := s.vendor.SetFaults(faults...); err != nil {
+	if err := s.fake.SetFaults(faults...); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -251,7 +259,7 @@ func (c *trial) serveAt(addr string) error {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
-	go func() { served <- sandbox.Serve(ctx, ln, c.vendor) }()
+	go func() { served <- sandbox.Serve(ctx, ln, c.fake) }()
 	c.Cleanup(func() { cancel(); <-served })
 	return nil
 }

@@ -34,6 +34,8 @@ func (c *Client) readReceipt(a senders.Answer, r *request) (senders.Receipt, err
 		return senders.Receipt{}, held(a, "foreign_id", "AuthenticX's answer names another upload; look the FileName up there")
 	case !guid.MatchString(*got.ID) || *got.ID == nilGUID:
 		return senders.Receipt{}, held(a, "bad_remote_id", "AuthenticX took the upload but its Id is empty or malformed; look the FileName up there")
+	case !c.given.First("interaction", *got.ID):
+		return senders.Receipt{}, held(a, "foreign_id", "AuthenticX answered with the Id of another upload; look the FileName up there")
 	}
 	ids := r.ids()
 	ids[idInteraction] = *got.ID

@@ -42,6 +42,7 @@ type Client struct {
 	http        *senders.Client
 	token       *senders.Token
 	hierarchies hierarchies
+	given       senders.Given
 }
 
 var (

@@ -6,6 +6,8 @@ import (
 	"mime"
 	"mime/multipart"
 	"net/http"
+	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -70,7 +72,7 @@ func harness(t *testing.T) sendertest.Harness {
 				Name: "upload", Phase: sendertest.Upload,
 				Match: func(r *http.Request) bool { return r.Method == http.MethodPost && r.URL.Path == "/Media/Upload" },
 				OK: func(r sendertest.Request, n int) sendertest.Reply {
-					return stored(fmt.Sprintf("%08d-0000-4000-8000-000000000000", n), "/extmedia/"+nameIn(r)+".acxMedia")
+					return stored(interactionID(n), "/extmedia/"+nameIn(r)+".acxMedia")
 				},
 				Status: map[int]senders.Class{
 					400: senders.Held, // its text is none that is documented
@@ -82,8 +84,47 @@ func harness(t *testing.T) sendertest.Harness {
 				},
 			},
 		},
+		List: &sendertest.Listing{
+			Match:  func(r *http.Request) bool { return r.Method == http.MethodGet && r.URL.Path == "/Metadata" },
+			Page:   listPage,
+			Unique: true,
+		},
 	}
 }
+
+// listPage is GET /Metadata at a vendor that does not look at ClientCallId, so
+// that the sender has to. A LastId that it no longer holds is refused.
+func listPage(r sendertest.Request, held []sendertest.Held, most int) sendertest.Reply {
+	q, _ := url.ParseQuery(r.Query)
+	size, err := strconv.Atoi(q.Get("PageSize"))
+	if err != nil || size < 1 || size > 1000 || q.Get("StartDate") == "" || q.Get("EndDate") == "" || q.Get("ClientCallId") == "" {
+		return sendertest.JSON(400, `"Invalid query."`)
+	}
+	if most > 0 {
+		size = min(size, most)
+	}
+	after := q.Get("LastId") == ""
+	page := []map[string]any{}
+	for _, h := range held {
+		switch id := interactionID(h.N); {
+		case !after:
+			after = id == q.Get("LastId")
+		case len(page) < size:
+			name := h.Key + ".wav"
+			if h.Upload.Step != "" {
+				name = nameIn(h.Upload)
+			}
+			page = append(page, map[string]any{"id": id, "fileName": name + ".acxMedia", "origFileName": name})
+		}
+	}
+	if !after {
+		return sendertest.JSON(400, `"Invalid LastId."`)
+	}
+	b, _ := json.Marshal(page)
+	return sendertest.JSON(200, string(b))
+}
+
+func interactionID(n int) string { return fmt.Sprintf("%08d-0000-4000-8000-000000000000", n) }
 
 // nameIn is the FileName of an upload, "" when there is none.
 func nameIn(r sendertest.Request) string {

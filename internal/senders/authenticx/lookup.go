@@ -93,7 +93,10 @@ func (c *Client) Reconcile(ctx context.Context, a senders.Attempt) (senders.Verd
 	var e *senders.Error
 	switch {
 	case errors.As(err, &e) && e.HTTPStatus != http.StatusForbidden && e.HTTPStatus != http.StatusNotFound:
-		return senders.Verdict{}, e
+		if e.Class == senders.Held {
+			e.Class = senders.Refused // a redirect may go away: no reason to give up asking
+		}
+		return senders.Verdict{Text: "AuthenticX's list could not be read; the doubt stays"}, e
 	case e != nil:
 		// It concerns this route alone: uploads go on.
 		return senders.Verdict{Text: "AuthenticX does not let this client read its list; ask for the right to read metadata"}, nil

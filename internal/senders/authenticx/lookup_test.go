@@ -74,7 +74,7 @@ func (v *tenant) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			fmt.Fprint(w, v.refuse)
 			return
 		}
-		answer(map[string]any{"id": anID, "fileName": "/extmedia/" + name + ".acxMedia", "fileSizeKb": 1})
+		answer(map[string]any{"id": interactionID(len(v.names)), "fileName": "/extmedia/" + name + ".acxMedia", "fileSizeKb": 1})
 	case "/Metadata":
 		v.queries = append(v.queries, r.URL.Query())
 		answer(v.list(r.URL.Query()))

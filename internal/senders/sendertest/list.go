@@ -21,6 +21,9 @@ type Listing struct {
 	// Page is the vendor's answer when it holds these, oldest first, and gives
 	// at most most of them at once (0: as many as the request asks for).
 	Page func(r Request, held []Held, most int) Reply
+	// Unique: the vendor refuses a second recording under one key, so that it
+	// never lists two.
+	Unique bool
 }
 
 // Held is one recording that the vendor holds.
@@ -71,7 +74,7 @@ func (r *rig) ask(ctx context.Context) senders.Verdict {
 	r.t.Helper()
 	uploads, steps := len(r.vendor.seen(r.upload())), r.trace.count("journal ")
 	a := r.h.attempt(r.pinned, nil)
-	a.Open, a.Own, a.Began = nil, true, time.Now().Add(-time.Minute)
+	a.Open, a.Own, a.Began, a.IDs = nil, true, time.Now().Add(-time.Minute), r.journal.stored()
 	v, err := r.sender.(senders.Reconciler).Reconcile(ctx, a)
 	r.vendor.settle()
 	if len(r.vendor.seen(r.upload())) != uploads || r.trace.count("journal ") != steps {
@@ -112,10 +115,14 @@ func (r *rig) loses(stored bool) {
 }
 
 func runList(t *testing.T, newHarness func(*testing.T) Harness) {
-	if newHarness(t).List == nil {
+	h := newHarness(t)
+	if h.List == nil {
+		if _, asks := newRig(t, newHarness).sender.(senders.Reconciler); asks && len(h.Questions) == 0 {
+			t.Fatal("the sender settles doubts by asking, and its harness has neither List nor Questions to try that with")
+		}
 		return
 	}
-	for name, run := range map[string]func(*rig){
+	rows := map[string]func(*rig){
 		"answered": func(r *rig) {
 			receipt := r.delivers()
 			r.sameIDs(receipt.IDs, r.answers(senders.Present))
@@ -142,7 +149,12 @@ func runList(t *testing.T, newHarness func(*testing.T) Harness) {
 		"pages shift for ever":          restless,
 		"a page that cannot be had":     func(r *rig) { brokenPages(t, newHarness) },
 		"a question never hides a copy": secondCopyLater,
-	} {
+	}
+	if h.List.Unique {
+		delete(rows, "stored twice")
+		delete(rows, "a question never hides a copy")
+	}
+	for name, run := range rows {
 		t.Run(name, func(t *testing.T) { run(newRig(t, newHarness)) })
 	}
 }
@@ -312,7 +324,8 @@ func brokenPages(t *testing.T, newHarness func(*testing.T) Harness) {
 				r.vendor.hold(others(9000, 510)...)
 				r.loses(true)
 				r.vendor.on(listStep, page, f)
-				if name == "longer than 1 MiB" { // may be asked for in smaller pieces
+				_, renews := r.h.step(Token)
+				if name == "longer than 1 MiB" || name == "401" && renews { // may be asked for again, in smaller pieces or with a new token
 					r.vendor.on(listStep, 0, f)
 				}
 				r.answers(senders.Unknown)
