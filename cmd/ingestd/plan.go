@@ -149,7 +149,7 @@ func (a *app) plan(ctx context.Context, args []string, view planView) error {
 	if view.explain != "" {
 		return a.explain(ctx, &planner{led: led, p: p}, view.explain)
 	}
-	return a.printPlans(ctx, &planner{led: led, p: p, known: a.ledgerBeside(ctx, cfg)}, view.verbose)
+	return a.printPlans(ctx, &planner{led: led, p: p, known: a.ledgerBeside(ctx, cfg), only: only != nil}, view.verbose)
 }
 
 // ledgerBeside opens the real ledger, if there is one that may be read.
@@ -169,6 +169,7 @@ type planner struct {
 	led   *ledger.Ledger // thrown away afterwards
 	p     *pipeline.Pipeline
 	known *ledger.Reader // the real one; may be nil
+	only  bool           // some recordings were asked for, not all
 }
 
 // within turns arguments into a filter over source and relative path.
@@ -235,8 +236,10 @@ func (a *app) printPlans(ctx context.Context, pl *planner, verbose bool) error {
 	if err != nil {
 		return err
 	}
-	if err := a.printUnmatched(ctx, pl, &sum.Unmatched); err != nil {
-		return err
+	if !pl.only { // else other recordings have them
+		if err := a.printUnmatched(ctx, pl, &sum.Unmatched); err != nil {
+			return err
+		}
 	}
 	if a.json {
 		return a.printJSON(map[string]planSummary{"summary": sum})

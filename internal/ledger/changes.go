@@ -14,6 +14,8 @@ import (
 // that changed after a recording was paired with it.
 const MetadataChanged = "metadata_changed"
 
+const changedUnsent = "its metadata changed before anything was sent; it is decided again"
+
 // changeRest is how long a change waits for a request that is under way.
 const changeRest = 5 * time.Second
 
@@ -159,7 +161,7 @@ func (t *tx) applyChange(c Change, uses []DocumentUse, hold bool) (out ChangeOut
 	}
 	switch r.State {
 	case Quarantined, Skipped:
-		out, err = ChangeAgain, t.decideAgain(r)
+		out, err = ChangeAgain, t.decideAgain(r, changedUnsent)
 	case Ready:
 		busy, begun, err := t.sent(id)
 		switch {
@@ -168,7 +170,7 @@ func (t *tx) applyChange(c Change, uses []DocumentUse, hold bool) (out ChangeOut
 		case busy:
 			return ChangeLater, t.exec("UPDATE recording_changes SET due_at = ? WHERE recording_id = ?", t.at+changeRest.Milliseconds(), id)
 		case !begun:
-			out, err = ChangeAgain, t.decideAgain(r)
+			out, err = ChangeAgain, t.decideAgain(r, changedUnsent)
 		default:
 			out, err = t.changedLate(r, uses, hold)
 		}
@@ -204,8 +206,7 @@ func (t *tx) sent(id int64) (busy, begun bool, err error) {
 // decideAgain lets a recording of which nothing was sent settle anew. What
 // was planned of it is cancelled until then: it goes on when the recording is
 // decided, unless that gives it another identity.
-func (t *tx) decideAgain(r shortRecording) error {
-	const why = "its metadata changed before anything was sent; it is decided again"
+func (t *tx) decideAgain(r shortRecording, why string) error {
 	var unsent []shortDelivery
 	err := t.rows("SELECT "+shortDeliveryColumns+" FROM deliveries WHERE recording_id = ? AND state IN ('planned', 'rejected', 'held')", []any{r.ID},
 		func(row scanner) error {

@@ -27,3 +27,15 @@ func (l *Ledger) CopyTaken(ctx context.Context, source, businessKey string, exce
 	}
 	return other, nil
 }
+
+// DocumentNeeded tells whether another recording of the source that is not
+// finished yet was paired by the sidecar's key.
+func (l *Ledger) DocumentNeeded(ctx context.Context, source, sidecar, key string, except int64) (needed bool, err error) {
+	err = l.reader.row(ctx, `SELECT EXISTS (SELECT 1 FROM recording_documents AS u INDEXED BY recording_documents_key CROSS JOIN recordings AS r ON r.id = u.recording_id
+		WHERE u.sidecar = ? AND u.key = ? AND r.id <> ? AND r.source = ? AND r.current = 1 AND (r.state = 'settling' OR r.state = 'waiting' OR r.state = 'ready'))`,
+		[]any{sidecar, key, except, source}, []any{&needed})
+	if err != nil {
+		return false, fmt.Errorf("look who needs a document: %w", err)
+	}
+	return needed, nil
+}

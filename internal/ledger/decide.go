@@ -229,6 +229,9 @@ func (t *tx) plan(r shortRecording, n NewDelivery) (duplicate bool, err error) {
 	have, err := t.deliveryOfKey(n.Destination, n.IdemKey)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
+		if err := t.refuseRenamed(r, &n); err != nil {
+			return false, err
+		}
 		return false, t.newDelivery(r, n, 0)
 	case err != nil:
 		return false, err
@@ -259,6 +262,28 @@ func (t *tx) plan(r shortRecording, n NewDelivery) (duplicate bool, err error) {
 	n.State, n.Reason = Duplicate, "duplicate"
 	n.ReasonText = fmt.Sprintf("recording %d has the same content and id", have.RecordingID)
 	return true, t.newDelivery(r, n, have.ID)
+}
+
+// refuseRenamed holds a delivery whose file the destination has, or may have,
+// under another key: the mapping has given the recording another identity
+// since. Sending it would be a second copy.
+func (t *tx) refuseRenamed(r shortRecording, n *NewDelivery) error {
+	var other int64
+	err := t.row(`SELECT o.id FROM recordings AS r JOIN recordings AS o INDEXED BY recordings_replaced
+			ON o.source = r.source AND o.path = r.path AND o.current = 0 AND o.sha256 = r.sha256
+		JOIN deliveries AS d ON d.recording_id = o.id
+		WHERE r.id = ? AND d.destination = ? AND d.idem_key <> ? AND d.state IN ('sending', 'committing', 'in_doubt', 'accepted', 'confirmed') LIMIT 1`,
+		[]any{r.ID, n.Destination, n.IdemKey}, []any{&other})
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	n.State, n.Reason = Held, "identity_changed"
+	n.ReasonText = fmt.Sprintf("recording %d is the same file and was sent under another id: the mapping of call_id, recording_id, segment_index or leg has changed since; "+
+		"`ingestd retry` sends it once more, `ingestd show %d` tells what was sent", other, other)
+	return nil
 }
 
 func (t *tx) newDelivery(r shortRecording, n NewDelivery, duplicateOf int64) error {

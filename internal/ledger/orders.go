@@ -181,11 +181,28 @@ func (t *tx) retryDelivery(id int64, why string, result *outcome) error {
 			return err
 		}
 	}
+	result.done++
+	if anew, err := t.mapAnew(d, r, why); anew || err != nil {
+		return err
+	}
 	if err := t.exec("UPDATE deliveries SET crashes = 0, first_attempt = NULL WHERE id = ?", id); err != nil {
 		return err
 	}
-	result.done++
 	return t.move(d, Step{From: d.State, To: Planned, Class: "operator", Text: why})
+}
+
+// mapAnew lets a recording be decided again of which nothing was ever begun:
+// what a person mended may be the mapping, or the metadata. Its deliveries are
+// cancelled and go on under their keys when it is decided.
+func (t *tx) mapAnew(d shortDelivery, r shortRecording, why string) (anew bool, err error) {
+	if r.State != Ready || !r.Current || d.Reason == "identity_changed" || d.Reason == "conflict" {
+		return false, nil
+	}
+	busy, begun, err := t.sent(r.ID)
+	if err != nil || busy || begun {
+		return false, err
+	}
+	return true, t.decideAgain(r, why)
 }
 
 func (t *tx) retryRecording(id int64, why string, result *outcome) error {

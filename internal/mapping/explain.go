@@ -42,7 +42,9 @@ func (s *Source) Explain(field string, e Env) (Explanation, error) {
 	}
 	collected := &parts{}
 	collected.add(tree.Node)
-	for _, part := range append(collected.texts, text) {
+	// The whole stands last as it was written, not as the parser spells it.
+	inner := slices.DeleteFunc(collected.texts, func(part string) bool { return part == tree.Node.String() })
+	for _, part := range append(inner, text) {
 		comp := newCompiler(sourceTypes(s.sidecars, s.pattern), s.defaults)
 		p := comp.compile(field, field, part)
 		if p == nil {

@@ -212,6 +212,9 @@ func (f *feed) announce(r ledger.Recording, d ledger.Decision) {
 	case ledger.Ready:
 		log.Info("recording ready", "bytes", r.Look.Identity.Size, "deliveries", len(d.Deliveries))
 		for _, n := range d.Deliveries {
+			if n.State != ledger.Planned {
+				log.Warn("delivery "+string(n.State)+" before it is sent", "destination", n.Destination, "reason", n.Reason)
+			}
 			f.p.pools[n.Destination].wake()
 		}
 		f.wake() // all may be duplicates: then the file is to be disposed of

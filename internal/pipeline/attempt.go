@@ -257,7 +257,7 @@ func (pl *pool) fail(ctx context.Context, j *journal, d ledger.Delivery, e *send
 	if step.To == ledger.Planned || step.To == ledger.Declared {
 		what = "delivery put off"
 	}
-	log.Warn(what, "why", e.Text, "next_attempt", step.NextAttempt)
+	log.Warn(what, append([]any{"why", e.Text}, nextAttempt(step)...)...)
 	if e.Class == senders.Changed {
 		if err := pl.p.ledger.Requeue(context.WithoutCancel(ctx), d.RecordingID, e.Code, e.Text); err != nil {
 			log.Error("look at the changed recording anew", "error", err)
@@ -285,6 +285,9 @@ func (pl *pool) next(j *journal, d ledger.Delivery, e *senders.Error, paused tim
 	switch e.Class {
 	case senders.Rejected:
 		s.To = ledger.Rejected
+		if d.Own { // an earlier upload was whole: what is refused may be the second one
+			s.To, s.Text = ledger.Held, e.Text+"; an earlier upload of it may have arrived: look it up at the vendor"
+		}
 	case senders.Held:
 		s.To = ledger.Held
 	case senders.InDoubt:
@@ -323,4 +326,12 @@ func (pl *pool) again(j *journal, ids map[string]string) ledger.State {
 		return ledger.Declared
 	}
 	return ledger.Planned
+}
+
+// nextAttempt is what a log line says of it: nothing where there is none.
+func nextAttempt(step ledger.Step) []any {
+	if step.NextAttempt.IsZero() {
+		return nil
+	}
+	return []any{"next_attempt", step.NextAttempt}
 }

@@ -84,6 +84,13 @@ type pairInTime struct {
 // are equally close to the recording both come back, and so does a row that
 // another recording was paired with already: both are ambiguous.
 func (f *feed) nearest(ctx context.Context, r ledger.Recording, s sidecar.Config, key string, rows []ledger.DocumentRow, env *mapping.Env) ([]ledger.DocumentRow, error) {
+	if r.State == ledger.Settling {
+		// Files that settle together must know of each other first: it waits
+		// under its key for one round, and is decided in the next.
+		now := f.p.now()
+		return nil, &undecided{ledger.Decision{State: ledger.Waiting, Keys: map[string]string{s.Name: key}, Due: now,
+			WaitUntil: r.FirstSeen.Add(f.src.WaitForSidecar), Reason: "waiting_for_sidecar", ReasonText: "its row is looked for"}}
+	}
 	own, err := f.src.Mapping.MediaTime(s.Name, *env)
 	if err != nil {
 		return nil, err
@@ -100,6 +107,9 @@ func (f *feed) nearest(ctx context.Context, r ledger.Recording, s sidecar.Config
 	rivals, err := f.p.ledger.Rivals(ctx, f.src.Name, s.Name, key, r.ID, mostRivals)
 	if err != nil {
 		return nil, err
+	}
+	if len(rivals) >= mostRivals {
+		return nil, &undecided{quarantine("ambiguous", fmt.Sprintf("more than %d recordings ask for the same rows as %q; make key and media_key tell more, then `ingestd retry`", mostRivals, s.Name))}
 	}
 	pairs := within(nil, r.ID, own, at, s.Nearest())
 	for _, rival := range rivals {

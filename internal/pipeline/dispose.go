@@ -30,7 +30,13 @@ func (f *feed) dispose(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return len(rows), sideBySide(ctx, rows, f.disposeOne)
+	return len(rows), sideBySide(ctx, rows, func(ctx context.Context, r ledger.Recording) error {
+		err := f.disposeOne(ctx, r)
+		if err != nil {
+			f.unfinished.Store(true) // its move may have been begun
+		}
+		return err
+	})
 }
 
 func (f *feed) disposeOne(ctx context.Context, r ledger.Recording) error {
@@ -151,6 +157,16 @@ func (f *feed) gone(root *watcher.Root, rel string) bool {
 // disposeSidecars takes the documents that belong to this recording alone the
 // same way, if they are still the ones it was paired with, and returns those
 // that are no longer in the drop directory.
+// documentKey is the key under which a document is found by its name.
+func (f *feed) documentKey(u ledger.DocumentUse) string {
+	for _, s := range f.src.Sidecars {
+		if s.Name == u.Sidecar {
+			return s.DocumentKey(u.Path)
+		}
+	}
+	return ""
+}
+
 func (f *feed) disposeSidecars(ctx context.Context, root *watcher.Root, r ledger.Recording) (gone []int64, err error) {
 	uses, err := f.p.ledger.DocumentsOf(ctx, r.ID)
 	if err != nil {
@@ -167,6 +183,12 @@ func (f *feed) disposeSidecars(ctx context.Context, root *watcher.Root, r ledger
 		doc := now[u.Path]
 		if doc.ID != u.DocumentID || doc.SHA256 != u.SHA256 || doc.State != ledger.DocumentIndexed {
 			continue // a newer version, perhaps not read yet, is somebody else's
+		}
+		if needed, err := f.p.ledger.DocumentNeeded(ctx, f.src.Name, u.Sidecar, f.documentKey(u), r.ID); err != nil || needed {
+			if err != nil {
+				return nil, err
+			}
+			continue // another file of the call, a copy perhaps, is not decided yet
 		}
 		target := deleted
 		if r.MoveTo != deleted {

@@ -40,7 +40,7 @@ func (pl *pool) settleDoubt(ctx context.Context, claimed ledger.Delivery) {
 	if step.Class == classDuplicate {
 		log.Error("the vendor holds this recording more than once", "class", step.Class, "why", step.Text)
 	}
-	log.Info("doubt: "+string(step.To), "class", step.Class, "next_attempt", step.NextAttempt)
+	log.Info("doubt: "+string(step.To), append([]any{"class", step.Class}, nextAttempt(step)...)...)
 	if step.To == ledger.Accepted {
 		pl.p.wakeSources(pl.sources)
 	}
@@ -168,14 +168,14 @@ func (pl *pool) ask(ctx context.Context, asker senders.Reconciler, d ledger.Deli
 		// The next question comes when this answer has stood long enough.
 		return ledger.Step{To: ledger.InDoubt, Class: "asked", Reason: reasonAbsent, Text: v.Text, IDs: v.IDs, NextAttempt: now.Add(pl.dest.DoubtSettle)}, false
 	}
-	return ledger.Step{To: ledger.InDoubt, Class: "asked", Reason: d.Reason, Text: v.Text, IDs: v.IDs, NextAttempt: now.Add(askAgain)}, false
+	return ledger.Step{To: ledger.InDoubt, Class: "asked", Reason: d.Reason, Text: v.Text, IDs: v.IDs, NextAttempt: now.Add(askAgain(d, now))}, false
 }
 
 // unanswered is a question that got no verdict. What concerns the whole
 // destination pauses it, as in any attempt.
 func (pl *pool) unanswered(d ledger.Delivery, err error) (step ledger.Step, hopeless bool) {
 	now := pl.p.now()
-	step = ledger.Step{To: ledger.InDoubt, Class: "asked", Reason: d.Reason, NextAttempt: now.Add(askAgain)}
+	step = ledger.Step{To: ledger.InDoubt, Class: "asked", Reason: d.Reason, NextAttempt: now.Add(askAgain(d, now))}
 	var e *senders.Error
 	if !errors.As(err, &e) {
 		return step, false
@@ -209,5 +209,13 @@ func (pl *pool) afterAbsent() ledger.State {
 	return ledger.Planned
 }
 
-// askAgain is how often a vendor that gave no usable answer is asked.
-const askAgain = time.Minute
+// askAgain is when a vendor that gave no usable answer is asked again: every
+// minute for an hour, then ever more rarely up to once an hour, so that a
+// vendor that never answers does not fill the history.
+func askAgain(d ledger.Delivery, now time.Time) time.Duration {
+	lasts := now.Sub(d.DoubtSince)
+	if lasts < time.Hour {
+		return time.Minute
+	}
+	return min(lasts/4, time.Hour)
+}

@@ -28,15 +28,15 @@ const (
 // feed is the intake of one source. The watcher calls its Look; everything
 // that has a due time is taken from the ledger by its loop.
 type feed struct {
-	p       *Pipeline
-	src     Source
-	watch   *watcher.Watcher
-	woken   signal
-	scanned chan struct{} // closed after the first full scan
-	reading chan []byte   // a buffer for each of those who read a whole recording
-	first   atomic.Int64  // when that was, unix nanoseconds; 0: not yet
-	soon    atomic.Bool   // see wakeSoon
-	resumed bool          // moves that the last stop interrupted are finished
+	p          *Pipeline
+	src        Source
+	watch      *watcher.Watcher
+	woken      signal
+	scanned    chan struct{} // closed after the first full scan
+	reading    chan []byte   // a buffer for each of those who read a whole recording
+	first      atomic.Int64  // when that was, unix nanoseconds; 0: not yet
+	soon       atomic.Bool   // see wakeSoon
+	unfinished atomic.Bool   // moves that a stop or an error interrupted are to be finished
 }
 
 func newFeed(p *Pipeline, s Source) *feed {
@@ -44,6 +44,7 @@ func newFeed(p *Pipeline, s Source) *feed {
 	for range hashing {
 		f.reading <- make([]byte, hashBuffer)
 	}
+	f.unfinished.Store(true) // by the last stop
 	f.watch = watcher.New(watcher.Options{
 		Path: s.Path, ScanEvery: s.ScanEvery, Now: p.now,
 		Log: p.log.With("source", s.Name), Poll: p.opt.Poll,
@@ -161,11 +162,12 @@ func (f *feed) work(ctx, hard context.Context, now time.Time) (bool, error) {
 	if f.watch.Root() == nil {
 		return false, nil // the source is unavailable; nothing may be concluded from that
 	}
-	if !f.resumed && !f.p.opt.DryRun {
+	if f.unfinished.Load() && !f.p.opt.DryRun {
+		f.unfinished.Store(false)
 		if err := f.finishMoves(hard); err != nil {
+			f.unfinished.Store(true)
 			return false, fmt.Errorf("finish interrupted moves: %w", err)
 		}
-		f.resumed = true
 	}
 	docs, err := f.p.ledger.DueDocuments(ctx, f.src.Name, now, docsAhead*dueBatch)
 	if err != nil {

@@ -37,8 +37,13 @@ func (f *feed) pair(ctx context.Context, r ledger.Recording, env *mapping.Env) (
 		if key != "" {
 			p.keys[s.Name] = key
 			var err error
-			if rows, err = f.p.ledger.Lookup(ctx, f.src.Name, s.Name, key, mostRows); err != nil {
+			if rows, err = f.p.ledger.Lookup(ctx, f.src.Name, s.Name, key, mostRows+1); err != nil {
 				return p, err
+			}
+			if len(rows) > mostRows {
+				d := quarantine("ambiguous", fmt.Sprintf("more than %d rows pair as %q; make key and media_key tell more, or export shorter lists, then `ingestd retry`", mostRows, s.Name))
+				p.problem = &d
+				return p, nil
 			}
 			if rows, err = f.present(ctx, s, rows); err != nil {
 				return p, err

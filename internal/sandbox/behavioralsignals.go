@@ -227,8 +227,12 @@ func (v *BehavioralSignals) cid(cid string) any {
 	return cid
 }
 
-// behavioralError is the vendor's error object.
+// behavioralError is the vendor's error object. Of its 503 the documents show
+// the words, by which alone it differs from a gateway's.
 func behavioralError(status int, text string) any {
+	if status == http.StatusServiceUnavailable {
+		text = "The service is not available at the moment. Please try again later."
+	}
 	return map[string]any{"code": status, "message": text}
 }
 

@@ -124,14 +124,15 @@ func (c *client) failed(a senders.Answer) *senders.Error {
 }
 
 // notQueued recognises the vendor's own 503, which promises that nothing was
-// taken. Any other 503 may be a gateway's, and promises nothing.
+// taken. Any other 503 may be a gateway's, of the same form, and promises
+// nothing: only the documented words do.
 func notQueued(a senders.Answer) bool {
 	var got struct {
 		Code    int
 		Message string
 	}
 	return a.BodyErr == nil && json.Unmarshal(bytes.TrimSpace(a.Body), &got) == nil &&
-		got.Code == http.StatusServiceUnavailable && got.Message != ""
+		got.Code == http.StatusServiceUnavailable && strings.Contains(strings.ToLower(got.Message), "not available")
 }
 
 // pids remembers the last process numbers that were given out, to notice one

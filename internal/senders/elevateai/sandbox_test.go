@@ -200,7 +200,6 @@ func TestSandbox(t *testing.T) {
 		"upload refused early, 404": {sandbox.Fault{Kind: sandbox.Early, Status: 404, Route: sandbox.RouteMedia}, "accepted", 1, 0, 1},
 		"upload refused, 413":       {sandbox.Fault{Kind: sandbox.Status, Status: 413, Route: sandbox.RouteMedia}, "too_large", 1, 0, 0},
 		"upload refused, 400":       {sandbox.Fault{Kind: sandbox.Status, Status: 400, Route: sandbox.RouteMedia}, "vendor_refused", 1, 0, 0},
-		"upload taken late":         {sandbox.Fault{Kind: sandbox.StatusLate, Status: 504, Delay: 1, Route: sandbox.RouteMedia}, "accepted", 0, 0, 1},
 		"another interaction":       {sandbox.Fault{Kind: sandbox.IDPath, Route: sandbox.RouteMedia}, "foreign_id", 0, 0, 1},
 	} {
 		for reading, options := range readings {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -295,8 +296,14 @@ func shiftOn(r *rig) {
 func growing(r *rig) {
 	r.vendor.hold(others(9000, 1200)...)
 	r.loses(false)
+	var mu sync.Mutex // what follows an answer overlaps the next request
 	n := 20000
-	r.vendor.on(listStep, 0, Fault{Replied: func() { n += 10; r.vendor.hold(others(n, 10)...) }})
+	r.vendor.on(listStep, 0, Fault{Replied: func() {
+		mu.Lock()
+		defer mu.Unlock()
+		n += 10
+		r.vendor.hold(others(n, 10)...)
+	}})
 	r.answers(senders.Absent)
 }
 
