@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -159,8 +160,10 @@ func TestElevateUpload(t *testing.T) {
 // A file shows as uploaded and processed later than its 201; an identifier is
 // forgotten; questions that come too soon are noticed.
 func TestElevateStatus(t *testing.T) {
-	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	o := sandbox.Options{Now: func() time.Time { return now }, ElevateAI: sandbox.ElevateAIOptions{UploadedAfter: time.Minute, ProcessedAfter: time.Hour}}
+	var passed atomic.Int64 // since the start, in nanoseconds
+	advance := func(d time.Duration) { passed.Add(int64(d)) }
+	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	o := sandbox.Options{Now: func() time.Time { return start.Add(time.Duration(passed.Load())) }, ElevateAI: sandbox.ElevateAIOptions{UploadedAfter: time.Minute, ProcessedAfter: time.Hour}}
 	for _, fails := range []bool{false, true} {
 		o.ElevateAI.ProcessingFails = fails
 		e := newElevate(t, o)
@@ -168,7 +171,7 @@ func TestElevateStatus(t *testing.T) {
 		digits := map[int]bool{}
 		look := func(after time.Duration, uploaded, processed bool) string {
 			t.Helper()
-			now = now.Add(after)
+			advance(after)
 			code, got := e.status(strings.ToUpper(id))
 			if code != 200 || got["identifier"] != id || (got["uploaded"] != nil) != uploaded || (got["processed"] != nil) != processed || got["downloaded"] != nil {
 				t.Fatalf("after %s: %d %v", after, code, got)
@@ -194,7 +197,7 @@ func TestElevateStatus(t *testing.T) {
 		if code, _ := e.request("GET", "/interactions/"+id, "", ""); code != 200 {
 			t.Errorf("parameters: %d", code)
 		}
-		now = now.Add(45 * 24 * time.Hour)
+		advance(45 * 24 * time.Hour)
 		if code, _ := e.status(id); code != 404 || e.upload(id) != 404 {
 			t.Error("not forgotten")
 		}

@@ -85,6 +85,7 @@ func (c *ElevateAI) upload(x *exchange, id string) {
 		c.no(x, http.StatusBadRequest, "The form must have exactly one file, with an extension in its name.")
 		return
 	case x.loses():
+		c.let(i) // as in cut
 		x.lose()
 		return
 	case x.fault.Kind == StatusLate:
@@ -130,6 +131,7 @@ func (c *ElevateAI) let(i *ElevateInteraction) {
 func (c *ElevateAI) cut(i *ElevateInteraction) {
 	c.mu.Lock()
 	i.UploadFailed = c.o.ElevateAI.CutFails && i.Uploads == 0
+	i.taking = false // before the client can see the end of its connection
 	c.mu.Unlock()
 }
 

@@ -71,7 +71,7 @@ func (r *run) store(ids map[string]string) {
 // code that a person sees.
 func (r *run) deliver() string {
 	r.t.Helper()
-	for range 20 {
+	for range 100 {
 		e := r.try()
 		if e == nil {
 			return "accepted"
@@ -90,7 +90,7 @@ func (r *run) deliver() string {
 		}
 		r.clock.advance(time.Minute)
 	}
-	r.t.Fatal("no rest after 20 attempts")
+	r.t.Fatal("no rest after 100 attempts")
 	return ""
 }
 

@@ -122,6 +122,14 @@ func runAnswers(t *testing.T, newHarness func(*testing.T) Harness) {
 		if class, ok := step.Status[200]; ok {
 			unclear = []senders.Class{class}
 		}
+		if step.Phase == Upload {
+			t.Run(step.Name+": success before the body", func(t *testing.T) {
+				r := newRig(t, newHarness)
+				r.vendor.on(step.Name, 0, Fault{Early: true, Reply: func(q Request) Reply { return step.OK(q, 1) }})
+				r.fails(senders.Refused, senders.Held) // what it speaks of cannot be the recording
+				r.neverWhole()
+			})
+		}
 		for name, f := range unreadable(statusOf(step)) {
 			t.Run(step.Name+": "+name, func(t *testing.T) {
 				r := newRig(t, newHarness)
