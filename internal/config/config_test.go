@@ -160,3 +160,20 @@ func TestErrorText(t *testing.T) {
 		t.Errorf("error:\n%v\nwant:\n%s", err, want)
 	}
 }
+
+// A megabyte of brackets is refused like any other mistake: neither the
+// reading of values nor that of tables may go as deep as the file says.
+func TestDeepNesting(t *testing.T) {
+	for name, text := range map[string]string{
+		"lists":       "x = " + strings.Repeat("[", 900_000),
+		"tables":      "x = " + strings.Repeat("{a=", 300_000),
+		"dotted keys": strings.Repeat("a.", 400_000) + "b = 1",
+		"header":      "[" + strings.Repeat("a.", 400_000) + "b]",
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := config.Load(strings.NewReader(text), "deep.toml"); err == nil {
+				t.Error("no error")
+			}
+		})
+	}
+}

@@ -181,3 +181,30 @@ func closing(s, quote string, from int) int {
 	}
 	return len(s)
 }
+
+// tooDeep is the line on which a file is nested deeper than any
+// configuration, or 0. The parser needs minutes for what is nested 100,000
+// deep. Strings and comments are counted like the rest: theirs are balanced or
+// few.
+func tooDeep(text string) int {
+	const brackets, dots = 100, 1000
+	depth, n := 0, 0
+	for line := range strings.Lines(text) {
+		n++
+		for _, c := range []byte(line) {
+			switch c {
+			case '[', '{':
+				depth++
+			case ']', '}':
+				depth = max(depth-1, 0)
+			}
+			if depth > brackets {
+				return n
+			}
+		}
+		if strings.Count(line, ".") > dots {
+			return n
+		}
+	}
+	return 0
+}

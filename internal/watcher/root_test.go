@@ -152,6 +152,19 @@ func TestRefusedIsNotEvenOpened(t *testing.T) {
 	})
 }
 
+// A device is refused without being opened: some do something when they are.
+func TestRefusesDevices(t *testing.T) {
+	both(t, func(t *testing.T, open func(string) *Root) {
+		root := open("/dev")
+		for _, rel := range []string{"zero", "null", "full"} {
+			var refused *Refused
+			if f, _, err := root.Open(rel); f != nil || !errors.As(err, &refused) || refused.Code != "not_regular" {
+				t.Errorf("%s: %v, want not_regular", rel, err)
+			}
+		}
+	})
+}
+
 // /dev and /proc are mounts of their own on every Linux.
 func TestRefusesOtherMounts(t *testing.T) {
 	both(t, func(t *testing.T, open func(string) *Root) {

@@ -45,6 +45,23 @@ func TestDirectoriesMadeFasterThanWatched(t *testing.T) {
 	s.awaitFiles(t, want...)
 }
 
+// Directories that are gone before anybody looked leave no watch, no error and
+// no scan behind.
+func TestDirectoriesMadeAndGone(t *testing.T) {
+	dir := t.TempDir()
+	w, s := start(t, watcher.Options{Path: dir})
+	for i := range 300 {
+		name := filepath.Join(dir, strconv.Itoa(i))
+		must(t, os.MkdirAll(filepath.Join(name, "below"), 0o700), os.RemoveAll(name))
+	}
+	put(t, dir, "last.wav")
+	s.awaitFiles(t, "last.wav")
+	s.await(t, "the last watch to end", func() bool { return w.Health().Watches == 1 })
+	if scans := s.awaitScans(t, 1); len(scans) != 1 || scans[0].Err != nil || w.Health().Lost != nil {
+		t.Errorf("%d scans, %+v", len(scans), w.Health())
+	}
+}
+
 func TestFilesThere(t *testing.T) {
 	dir := t.TempDir()
 	names := []string{"x.wav", "a/b/x.wav", "\xff\xfe\n.wav", ".hidden.wav", "x.part"}

@@ -27,6 +27,8 @@ func TestAcceptable(t *testing.T) {
 		"http://bucket.s3.amazonaws.com/": false, "https://bucket.s3.amazonaws.com:8443/": false, "https://u:p@s3.amazonaws.com/": false,
 		"https://127.0.0.1/": false, "https://169.254.169.254/": false, "https://[::1]/": false, "https://2130706433/": false,
 		"https://0x7f.1/": false, "https://127.1/": false, "https://localhost/": false, "https://s3.amazonaws.com./": false,
+		"https://s3.amazonaws.com@127.0.0.1/": false, "https://s3.amazonaws.com@evil.example/": false, "https://s3.amazonaws.com:22/": false,
+		"https://[::ffff:10.0.0.1]/": false, "https://\u04553.amazonaws.com/": false, "https://10.0.0.1/": false,
 		"https://s3.amazonaws.com/#f": false, "https:///x": false, "https:s3.amazonaws.com": false, "file:///etc/passwd": false, "": false,
 		"https://s3.amazonaws.com/" + strings.Repeat("a", maxURL): false, "https://s3.ama%7aonaws.com/": false,
 	} {
