@@ -2,8 +2,6 @@ package pipeline_test
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -122,12 +120,5 @@ func TestSidecarStaysForTheCopy(t *testing.T) {
 			}
 			r.end()
 		})
-	}
-}
-
-func (r *rig) rename(from, to string) {
-	r.t.Helper()
-	if err := os.Rename(filepath.Join(r.dir, from), filepath.Join(r.dir, to)); err != nil {
-		r.t.Fatal(err)
 	}
 }
