@@ -282,10 +282,9 @@ func shiftOn(r *rig) {
 	r.vendor.hold(others(9000, 1200)...)
 	r.loses(true)
 	r.vendor.on(listStep, 1, Fault{Replied: func() {
-		held := r.vendor.holds()
-		r.vendor.drop(0, len(held))
-		r.vendor.hold(others(20000, 700)...)
-		r.vendor.hold(held...)
+		r.vendor.mu.Lock()
+		defer r.vendor.mu.Unlock()
+		r.vendor.held = append(others(20000, 700), r.vendor.held...)
 	}})
 	if v := r.answers(senders.Present); v.Duplicates != 0 {
 		r.t.Fatalf("%+v, but the vendor holds it once", v)
