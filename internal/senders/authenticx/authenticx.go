@@ -19,25 +19,13 @@ import (
 	"net/http"
 	"time"
 
-	"ingestd/internal/call"
 	"ingestd/internal/senders"
 )
-
-// Deps is what the wiring provides.
-type Deps struct {
-	// Fields computes [destination.fields]. nil: there are none.
-	Fields func(call.Item) (map[string]string, error)
-	// Lane is shared by all requests of the destination. nil: one of its own.
-	Lane *senders.Lane
-	Now  func() time.Time // nil: time.Now
-	// Dial opens connections. nil: net.Dialer.
-	Dial senders.Dial
-}
 
 // Client sends to one AuthenticX organisation.
 type Client struct {
 	config      Config
-	deps        Deps
+	deps        senders.Deps
 	base        string
 	http        *senders.Client
 	token       *senders.Token
@@ -52,16 +40,11 @@ var (
 )
 
 // New returns the sender of a destination. It makes no request.
-func New(c Config, d Deps) (*Client, error) {
+func New(c Config, d senders.Deps) (*Client, error) {
 	if errs := c.Validate(); len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}
-	if d.Now == nil {
-		d.Now = time.Now
-	}
-	if d.Lane == nil {
-		d.Lane = senders.NewLane(c.Rate, d.Now)
-	}
+	d = d.WithDefaults(c.Rate)
 	base, tokenURL := c.urls()
 	client := senders.NewClient(senders.Options{AllowHTTP: c.AllowHTTP, Dial: d.Dial})
 	tc := senders.TokenConfig{

@@ -16,7 +16,7 @@ import (
 	"ingestd/internal/senders/authenticx"
 )
 
-func sender(t *testing.T, c authenticx.Config, d authenticx.Deps) *authenticx.Client {
+func sender(t *testing.T, c authenticx.Config, d senders.Deps) *authenticx.Client {
 	t.Helper()
 	s, err := authenticx.New(c, d)
 	if err != nil {
@@ -32,7 +32,7 @@ func constant(fields map[string]string) func(call.Item) (map[string]string, erro
 func TestPlanIsTheExactRequest(t *testing.T) {
 	c := config(t, "http://127.0.0.1:1/")
 	c.FileNamePrefix = "acme/calls"
-	s := sender(t, c, authenticx.Deps{Fields: constant(map[string]string{
+	s := sender(t, c, senders.Deps{Fields: constant(map[string]string{
 		"HierarchyCode": "Billing", "ApplyHierarchyToAgent": "true", "Zone": "a<b>&\"c\" 😀", "ExtendedMetadataValues.FileName": "",
 		"ExtendedMetadataValues.Phone": "ext", "Phone": "", "CallId": "other",
 	})})
@@ -83,7 +83,7 @@ func planned(t *testing.T, s *authenticx.Client, i call.Item) (map[string]any, s
 }
 
 func TestFormats(t *testing.T) {
-	s := sender(t, config(t, "http://127.0.0.1:1"), authenticx.Deps{})
+	s := sender(t, config(t, "http://127.0.0.1:1"), senders.Deps{})
 	for ext, want := range map[string]string{
 		"wav": "Audio", "mp3": "Audio", "mp4": "Audio", "m4a": "Audio", "ogg": "Audio", "opus": "Audio", "zip": "Chat", "tar": "Chat",
 		"wma": "", "flac": "", "amr": "", "w64": "", "gz": "", "": "",
@@ -140,7 +140,7 @@ func TestDefaultsAndFields(t *testing.T) {
 		if c.change != nil {
 			c.change(&i)
 		}
-		s := sender(t, config(t, "http://127.0.0.1:1"), authenticx.Deps{Fields: constant(c.fields)})
+		s := sender(t, config(t, "http://127.0.0.1:1"), senders.Deps{Fields: constant(c.fields)})
 		m, code := planned(t, s, i)
 		if code != c.code {
 			t.Errorf("%s: %q, want %q", c.name, code, c.code)
@@ -161,7 +161,7 @@ func TestDefaultsAndFields(t *testing.T) {
 		}
 	}
 	boom := func(call.Item) (map[string]string, error) { return nil, errors.New("boom") }
-	if _, code := planned(t, sender(t, config(t, "http://127.0.0.1:1"), authenticx.Deps{Fields: boom}), item()); code != "bad_expression" {
+	if _, code := planned(t, sender(t, config(t, "http://127.0.0.1:1"), senders.Deps{Fields: boom}), item()); code != "bad_expression" {
 		t.Errorf("%q", code)
 	}
 }
@@ -205,7 +205,7 @@ func TestConfigValidate(t *testing.T) {
 			t.Errorf("%s: %s, want %q", c.name, got, c.want)
 		}
 	}
-	if _, err := authenticx.New(authenticx.Config{}, authenticx.Deps{}); err == nil {
+	if _, err := authenticx.New(authenticx.Config{}, senders.Deps{}); err == nil {
 		t.Error("New took an empty table")
 	}
 }
@@ -216,7 +216,7 @@ func TestEnvironments(t *testing.T) {
 	} {
 		c := config(t, "")
 		c.BaseURL, c.TokenURL, c.Environment = "", "", name
-		plan, err := sender(t, c, authenticx.Deps{}).Plan(item())
+		plan, err := sender(t, c, senders.Deps{}).Plan(item())
 		if err != nil || plan.Requests[0].URL != want+"/Media/Upload" {
 			t.Errorf("%q: %v, %v", name, plan, err)
 		}
@@ -244,7 +244,7 @@ func TestRefusalTexts(t *testing.T) {
 		for _, form := range []string{text, fmt.Sprintf("%q", text), "\ufeff" + text + "\r\n", strings.ToUpper(text)} {
 			v := newTenant(t)
 			v.refuse = form
-			_, err := v.send(t, sender(t, config(t, v.url), authenticx.Deps{}), senders.Attempt{Item: v.item()})
+			_, err := v.send(t, sender(t, config(t, v.url), senders.Deps{}), senders.Attempt{Item: v.item()})
 			want := senders.Rejected
 			if code == "duplicate_foreign" || code == "unknown_refusal" {
 				want = senders.Held

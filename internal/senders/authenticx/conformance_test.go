@@ -58,7 +58,7 @@ func harness(t *testing.T) sendertest.Harness {
 	return sendertest.Harness{
 		Item: i,
 		New: func(t *testing.T, e sendertest.Env) senders.Sender {
-			return sender(t, config(t, e.Base), authenticx.Deps{Now: e.Now, Dial: e.Dial})
+			return sender(t, config(t, e.Base), senders.Deps{Now: e.Now, Dial: e.Dial})
 		},
 		Steps: []sendertest.Step{
 			{

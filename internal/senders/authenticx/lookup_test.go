@@ -21,7 +21,6 @@ import (
 	"ingestd/internal/call"
 	"ingestd/internal/sandbox/pipenet"
 	"ingestd/internal/senders"
-	"ingestd/internal/senders/authenticx"
 	"ingestd/internal/senders/sendertest"
 )
 
@@ -139,7 +138,7 @@ func TestDuplicateOfOurOwn(t *testing.T) {
 	} {
 		v := newTenant(t)
 		v.refuse, v.list = "An interaction with this file name already exists.", c.list
-		receipt, err := v.send(t, sender(t, config(t, v.url), authenticx.Deps{}), senders.Attempt{Item: v.item(), Own: true, Number: 2})
+		receipt, err := v.send(t, sender(t, config(t, v.url), senders.Deps{}), senders.Attempt{Item: v.item(), Own: true, Number: 2})
 		if c.code != "" {
 			if e := new(senders.Error); !errors.As(err, &e) || e.Class != senders.Held || e.Code != c.code {
 				t.Errorf("%s: %v, want %s", name, err, c.code)
@@ -156,7 +155,7 @@ func TestDuplicateOfOurOwn(t *testing.T) {
 func TestDuplicateOfSomebodyElse(t *testing.T) {
 	v := newTenant(t)
 	v.refuse, v.list = `"An interaction with this file name already exists."`, func(url.Values) any { return []any{entry(anID, key+".wav")} }
-	_, err := v.send(t, sender(t, config(t, v.url), authenticx.Deps{}), senders.Attempt{Item: v.item(), Number: 1})
+	_, err := v.send(t, sender(t, config(t, v.url), senders.Deps{}), senders.Attempt{Item: v.item(), Number: 1})
 	e := new(senders.Error)
 	if !errors.As(err, &e) || e.Class != senders.Held || e.Code != "duplicate_foreign" || !strings.Contains(e.Text, "4032 KB") {
 		t.Fatalf("%v", err)
@@ -170,7 +169,7 @@ func TestFileNameOfAnEarlierAttemptStays(t *testing.T) {
 	c := config(t, v.url)
 	c.FileNamePrefix = "new/folder"
 	a := senders.Attempt{Item: v.item(), Number: 2, IDs: map[string]string{"file_name": "old/" + key + ".wav"}}
-	receipt, err := v.send(t, sender(t, c, authenticx.Deps{}), a)
+	receipt, err := v.send(t, sender(t, c, senders.Deps{}), a)
 	if err != nil || len(v.names) != 1 || v.names[0] != "old/"+key+".wav" || receipt.IDs["file_name"] != v.names[0] {
 		t.Fatalf("%v, %+v, %v", v.names, receipt, err)
 	}
@@ -230,7 +229,7 @@ func TestReconcile(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			v := newTenant(t)
 			v.list = c.list
-			s := sender(t, config(t, v.url), authenticx.Deps{Now: func() time.Time { return now }})
+			s := sender(t, config(t, v.url), senders.Deps{Now: func() time.Time { return now }})
 			verdict, err := s.Reconcile(t.Context(), senders.Attempt{Item: v.item(), IDs: c.ids, Began: now.Add(-2 * time.Hour)})
 			if c.err != "" {
 				e := new(senders.Error)
@@ -294,7 +293,7 @@ func TestHierarchy(t *testing.T) {
 	} {
 		v := newTenant(t)
 		v.tree = c.tree
-		_, err := v.send(t, sender(t, config(t, v.url), authenticx.Deps{Fields: constant(c.fields)}), senders.Attempt{Item: v.item()})
+		_, err := v.send(t, sender(t, config(t, v.url), senders.Deps{Fields: constant(c.fields)}), senders.Attempt{Item: v.item()})
 		e := new(senders.Error)
 		if (err == nil) != c.ok || v.asked != c.asked || (len(v.names) == 1) != c.ok {
 			t.Errorf("%s: %v, %d uploads, asked %d times", name, err, len(v.names), v.asked)
@@ -315,7 +314,7 @@ func TestHierarchyIsRemembered(t *testing.T) {
 		go func() { _ = server.Serve(ln) }()
 		defer server.Close()
 		code := "Leaf"
-		s := sender(t, config(t, v.url), authenticx.Deps{Dial: ln.DialContext, Fields: func(call.Item) (map[string]string, error) {
+		s := sender(t, config(t, v.url), senders.Deps{Dial: ln.DialContext, Fields: func(call.Item) (map[string]string, error) {
 			return map[string]string{"HierarchyCode": code}, nil
 		}})
 		attempt := func(ok bool, asked int) {
@@ -374,7 +373,7 @@ func TestCheck(t *testing.T) {
 	} {
 		v := newTenant(t)
 		v.token, v.tree = c.token, c.tree
-		findings, err := sender(t, config(t, v.url), authenticx.Deps{Fields: constant(c.fields)}).Check(t.Context())
+		findings, err := sender(t, config(t, v.url), senders.Deps{Fields: constant(c.fields)}).Check(t.Context())
 		good, bad := 0, 0
 		for _, f := range findings {
 			if f.OK {
@@ -408,7 +407,7 @@ func TestTooManyRequestsPauseTheLane(t *testing.T) {
 		clock := func() time.Time { return now }
 		lane := senders.NewLane(senders.Rate{Unlimited: true}, clock)
 		v := &tenant{}
-		_, err := v.send(t, sender(t, config(t, s.URL), authenticx.Deps{Lane: lane, Now: clock}), senders.Attempt{Item: v.item()})
+		_, err := v.send(t, sender(t, config(t, s.URL), senders.Deps{Lane: lane, Now: clock}), senders.Attempt{Item: v.item()})
 		e := new(senders.Error)
 		until, why := lane.Paused()
 		if !errors.As(err, &e) || e.RetryAfter != want || until.Sub(now) != want || why != "rate_limited" {

@@ -46,12 +46,9 @@ const (
 // describe fills the metadata: defaults from the call, then what
 // [destination.fields] says in their place.
 func (c *Client) describe(item call.Item, ext string) (metadata, error) {
-	var fields map[string]string
-	var err error
-	if c.deps.Fields != nil {
-		if fields, err = c.deps.Fields(item); err != nil {
-			return metadata{}, refused("bad_expression", "a field of [destination.fields] could not be computed", err)
-		}
+	fields, err := c.deps.Fields(item)
+	if err != nil {
+		return metadata{}, refused("bad_expression", "a field of [destination.fields] could not be computed", err)
 	}
 	r := item.Call
 	m := metadata{

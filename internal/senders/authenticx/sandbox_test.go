@@ -69,7 +69,7 @@ func TestSandbox(t *testing.T) {
 				o := sandbox.Options{Faults: c.faults, AuthenticX: sandbox.AuthenticXOptions{QuotedErrors: other, CamelCase: other, TakenAtStart: other}}
 				vendor, cfg := play(t, o)
 				cfg.FileNamePrefix = "acme/calls"
-				s := sender(t, cfg, authenticx.Deps{Fields: constant(map[string]string{"HierarchyCode": "Billing", "LocaleId": "2058"})})
+				s := sender(t, cfg, senders.Deps{Fields: constant(map[string]string{"HierarchyCode": "Billing", "LocaleId": "2058"})})
 				i := item()
 				i.File.Bytes, i.File.SHA256 = int64(len(data)), hex.EncodeToString(sum[:])
 				j := &journal{ids: map[string]string{}}
@@ -119,7 +119,7 @@ func TestSandbox(t *testing.T) {
 // A chat archive, every allowed container, and a second client's name.
 func TestSandboxFormats(t *testing.T) {
 	vendor, cfg := play(t, sandbox.Options{})
-	s := sender(t, cfg, authenticx.Deps{})
+	s := sender(t, cfg, senders.Deps{})
 	for _, ext := range []string{"wav", "mp3", "mp4", "m4a", "ogg", "opus", "zip", "tar"} {
 		i := new(tenant).item()
 		i.Audio, i.Delivery = call.Audio{Container: ext, Ext: ext}, call.DeliveryOf(key[:20]+ext)
@@ -139,7 +139,7 @@ func TestSandboxFormats(t *testing.T) {
 
 func TestSandboxCheck(t *testing.T) {
 	_, cfg := play(t, sandbox.Options{})
-	findings, err := sender(t, cfg, authenticx.Deps{Fields: constant(map[string]string{"HierarchyCode": "Nope"})}).Check(t.Context())
+	findings, err := sender(t, cfg, senders.Deps{Fields: constant(map[string]string{"HierarchyCode": "Nope"})}).Check(t.Context())
 	bad := 0
 	for _, f := range findings {
 		if !f.OK {

@@ -16,27 +16,15 @@ import (
 	"errors"
 	"io/fs"
 	"net/http"
-	"time"
 
 	"ingestd/internal/call"
 	"ingestd/internal/senders"
 )
 
-// Deps is what the wiring provides.
-type Deps struct {
-	// Fields computes [destination.fields]. nil: there are none.
-	Fields func(call.Item) (map[string]string, error)
-	// Lane is shared by all requests of the destination. nil: one of its own.
-	Lane *senders.Lane
-	Now  func() time.Time // nil: time.Now
-	// Dial opens connections. nil: net.Dialer.
-	Dial senders.Dial
-}
-
 // client is what both generations share: one upload, one static token.
 type client struct {
 	config Config
-	deps   Deps
+	deps   senders.Deps
 	base   string
 	http   *senders.Client
 	build  func(call.Item) (*request, error)
@@ -66,19 +54,11 @@ var (
 
 // New returns the sender of a destination, a *V5 or a *Legacy. It makes no
 // request.
-func New(c Config, d Deps) (senders.Sender, error) {
+func New(c Config, d senders.Deps) (senders.Sender, error) {
 	if errs := c.Validate(); len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}
-	if d.Now == nil {
-		d.Now = time.Now
-	}
-	if d.Lane == nil {
-		d.Lane = senders.NewLane(c.Rate, d.Now)
-	}
-	if d.Fields == nil {
-		d.Fields = func(call.Item) (map[string]string, error) { return nil, nil }
-	}
+	d = d.WithDefaults(c.Rate)
 	cl := &client{
 		config: c, deps: d, base: c.base(),
 		http: senders.NewClient(senders.Options{AllowHTTP: c.AllowHTTP, Dial: d.Dial}),

@@ -21,8 +21,8 @@ import (
 	"ingestd/internal/senders/sendertest"
 )
 
-func constant(fields map[string]string) behavioralsignals.Deps {
-	return behavioralsignals.Deps{Fields: func(call.Item) (map[string]string, error) { return fields, nil }}
+func constant(fields map[string]string) senders.Deps {
+	return senders.Deps{Fields: func(call.Item) (map[string]string, error) { return fields, nil }}
 }
 
 // planned returns the form fields and the query of the upload, or the class
@@ -185,7 +185,7 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("%s %s: Send says %v", c.api, c.name, err)
 		}
 	}
-	s := sender(t, config(t, "v5", "http://127.0.0.1:1"), behavioralsignals.Deps{
+	s := sender(t, config(t, "v5", "http://127.0.0.1:1"), senders.Deps{
 		Fields: func(call.Item) (map[string]string, error) { return nil, errors.New("boom") },
 	})
 	if _, _, got := planned(t, s, full()); got != "rejected bad_expression" {
@@ -229,7 +229,7 @@ func TestConfigValidate(t *testing.T) {
 			t.Errorf("%s: %s, want %q", c.name, got, c.want)
 		}
 	}
-	if _, err := behavioralsignals.New(behavioralsignals.Config{}, behavioralsignals.Deps{}); err == nil {
+	if _, err := behavioralsignals.New(behavioralsignals.Config{}, senders.Deps{}); err == nil {
 		t.Error("New took an empty table")
 	}
 }
@@ -255,7 +255,7 @@ func listed(t *testing.T, l *lister, now, began time.Time) (senders.Verdict, []u
 	t.Helper()
 	server := httptest.NewServer(l)
 	t.Cleanup(server.Close)
-	s := sender(t, config(t, "v5", server.URL), behavioralsignals.Deps{Now: func() time.Time { return now }})
+	s := sender(t, config(t, "v5", server.URL), senders.Deps{Now: func() time.Time { return now }})
 	v, err := s.(senders.Reconciler).Reconcile(t.Context(), senders.Attempt{Item: item(), Began: began})
 	if err != nil {
 		t.Fatal(err)
@@ -377,7 +377,7 @@ func TestTooManyQuestionsPauseTheLane(t *testing.T) {
 		}))
 		t.Cleanup(server.Close)
 		lane := senders.NewLane(senders.Rate{Unlimited: true}, clock)
-		s := sender(t, config(t, "v5", server.URL), behavioralsignals.Deps{Lane: lane, Now: clock})
+		s := sender(t, config(t, "v5", server.URL), senders.Deps{Lane: lane, Now: clock})
 		v, err := s.(senders.Reconciler).Reconcile(t.Context(), senders.Attempt{Item: item(), Began: now})
 		if until, why := lane.Paused(); v.Outcome != senders.Unknown || err == nil || until.Sub(now) != want || why != "rate_limited" {
 			t.Errorf("Retry-After %q: %+v, paused for %v (%s), want %v", header, v, until.Sub(now), why, want)
@@ -396,7 +396,7 @@ func TestTokenIsReadAnew(t *testing.T) {
 	t.Cleanup(server.Close)
 	c := config(t, "v5", server.URL)
 	c.Token = secret(t, "env:BSIG_TOKEN")
-	s := sender(t, c, behavioralsignals.Deps{})
+	s := sender(t, c, senders.Deps{})
 	for _, token := range []string{"old", "new", ""} {
 		t.Setenv("BSIG_TOKEN", token)
 		_, err := s.(senders.Checker).Check(t.Context())

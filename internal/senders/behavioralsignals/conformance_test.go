@@ -66,7 +66,7 @@ func harness(t *testing.T, api string, upload sendertest.Step) sendertest.Harnes
 	return sendertest.Harness{
 		Item: item(),
 		New: func(t *testing.T, e sendertest.Env) senders.Sender {
-			s, err := behavioralsignals.New(config(t, api, e.Base), behavioralsignals.Deps{
+			s, err := behavioralsignals.New(config(t, api, e.Base), senders.Deps{
 				Fields: func(i call.Item) (map[string]string, error) {
 					return map[string]string{"tag": i.Call.AgentName + " a < b & c 😀"}, nil
 				},

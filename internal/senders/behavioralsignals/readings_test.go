@@ -14,7 +14,6 @@ import (
 	"ingestd/internal/sandbox"
 	"ingestd/internal/sandbox/pipenet"
 	"ingestd/internal/senders"
-	"ingestd/internal/senders/behavioralsignals"
 )
 
 // Questions that wait at the same time share one reading, which begins after
@@ -34,7 +33,7 @@ func TestQuestionsShareReadings(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		served := make(chan error)
 		go func() { served <- sandbox.Serve(ctx, ln, http.Handler(l)) }()
-		s := sender(t, c, behavioralsignals.Deps{Now: time.Now, Dial: ln.DialContext}).(senders.Reconciler)
+		s := sender(t, c, senders.Deps{Now: time.Now, Dial: ln.DialContext}).(senders.Reconciler)
 
 		verdicts := make([]senders.Verdict, 8)
 		var wg sync.WaitGroup

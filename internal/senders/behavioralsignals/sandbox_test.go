@@ -73,14 +73,14 @@ func newTenant(t *testing.T, api string, u sandbox.BehavioralUnknowns, faults ..
 	server := httptest.NewServer(n.vendor)
 	t.Cleanup(server.Close)
 	t.Cleanup(n.vendor.Close)
-	n.sender = sender(t, config(t, api, server.URL), behavioralsignals.Deps{Now: n.clock.Now})
+	n.sender = sender(t, config(t, api, server.URL), senders.Deps{Now: n.clock.Now})
 	sum := sha256.Sum256(n.data)
 	n.item.File.Bytes, n.item.File.SHA256 = int64(len(n.data)), hex.EncodeToString(sum[:])
 	n.began = n.clock.Now()
 	return n
 }
 
-func sender(t *testing.T, c behavioralsignals.Config, d behavioralsignals.Deps) senders.Sender {
+func sender(t *testing.T, c behavioralsignals.Config, d senders.Deps) senders.Sender {
 	t.Helper()
 	s, err := behavioralsignals.New(c, d)
 	if err != nil {

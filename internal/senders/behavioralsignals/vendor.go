@@ -12,5 +12,5 @@ func (c *Config) Expressions() map[string]string { return nil }
 
 // NewSender implements [senders.VendorConfig].
 func (c *Config) NewSender(d senders.Deps) (senders.Sender, error) {
-	return New(*c, Deps{Fields: d.Fields, Lane: d.Lane, Now: d.Now, Dial: d.Dial})
+	return New(*c, d)
 }

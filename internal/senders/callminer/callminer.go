@@ -13,33 +13,17 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"log/slog"
 	"net/http"
 	"sync/atomic"
 	"time"
 
-	"ingestd/internal/call"
 	"ingestd/internal/senders"
 )
-
-// Deps is what the wiring provides.
-type Deps struct {
-	// Fields computes [destination.fields]. nil: there are none.
-	Fields func(call.Item) (map[string]string, error)
-	// CorrelationID computes correlation_id. nil: delivery.uuid.
-	CorrelationID func(call.Item) (string, error)
-	// Lane is shared by all requests of the destination. nil: one of its own.
-	Lane *senders.Lane
-	Log  *slog.Logger     // nil: none
-	Now  func() time.Time // nil: time.Now
-	// Dial opens connections. nil: net.Dialer.
-	Dial senders.Dial
-}
 
 // Client sends to one CallMiner tenant.
 type Client struct {
 	config  Config
-	deps    Deps
+	deps    senders.Deps
 	base    string
 	http    *senders.Client
 	token   *senders.Token
@@ -53,19 +37,11 @@ var (
 )
 
 // New returns the sender of a destination. It makes no request.
-func New(c Config, d Deps) (*Client, error) {
+func New(c Config, d senders.Deps) (*Client, error) {
 	if errs := c.Validate(); len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}
-	if d.Now == nil {
-		d.Now = time.Now
-	}
-	if d.Log == nil {
-		d.Log = slog.New(slog.DiscardHandler)
-	}
-	if d.Lane == nil {
-		d.Lane = senders.NewLane(c.Rate, d.Now)
-	}
+	d = d.WithDefaults(c.Rate)
 	base, tokenURL := c.urls()
 	client := senders.NewClient(senders.Options{AllowHTTP: c.AllowHTTP, KeepAlive: c.KeepAlive, Dial: d.Dial})
 	tc := senders.TokenConfig{

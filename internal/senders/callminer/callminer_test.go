@@ -22,7 +22,7 @@ import (
 	"ingestd/internal/senders/callminer"
 )
 
-func sender(t *testing.T, c callminer.Config, d callminer.Deps) *callminer.Client {
+func sender(t *testing.T, c callminer.Config, d senders.Deps) *callminer.Client {
 	t.Helper()
 	s, err := callminer.New(c, d)
 	if err != nil {
@@ -38,7 +38,7 @@ func constant(fields map[string]string) func(call.Item) (map[string]string, erro
 func TestPlanIsTheExactRequest(t *testing.T) {
 	c := config(t, "http://127.0.0.1:1")
 	c.VoicePrint = true
-	s := sender(t, c, callminer.Deps{Fields: constant(map[string]string{"Zone": "a<b>&\"c\" 😀", "ANI": "1", "Empty": ""})})
+	s := sender(t, c, senders.Deps{Fields: constant(map[string]string{"Zone": "a<b>&\"c\" 😀", "ANI": "1", "Empty": ""})})
 	plan, err := s.Plan(item())
 	if err != nil {
 		t.Fatal(err)
@@ -78,7 +78,7 @@ func planned(t *testing.T, s *callminer.Client, i call.Item) (map[string]any, st
 }
 
 func TestMediaTypes(t *testing.T) {
-	s := sender(t, config(t, "http://127.0.0.1:1"), callminer.Deps{})
+	s := sender(t, config(t, "http://127.0.0.1:1"), senders.Deps{})
 	for _, c := range []struct {
 		container string
 		video     bool
@@ -131,7 +131,7 @@ func TestRefusals(t *testing.T) {
 		if c.change != nil {
 			c.change(&i)
 		}
-		s := sender(t, cfg, callminer.Deps{Fields: constant(c.fields)})
+		s := sender(t, cfg, senders.Deps{Fields: constant(c.fields)})
 		if _, code := planned(t, s, i); code != c.want {
 			t.Errorf("%s: %q, want %q", c.name, code, c.want)
 		}
@@ -148,7 +148,7 @@ func TestRefusals(t *testing.T) {
 }
 
 func TestCaptureDate(t *testing.T) {
-	s := sender(t, config(t, "http://127.0.0.1:1"), callminer.Deps{})
+	s := sender(t, config(t, "http://127.0.0.1:1"), senders.Deps{})
 	at := time.Date(2025, 7, 1, 23, 30, 0, 123_999_999, time.UTC)
 	for zone, want := range map[string]string{
 		"": "2025-07-01T23:30:00.123+00:00", "Europe/Berlin": "2025-07-02T01:30:00.123+02:00",
@@ -172,15 +172,15 @@ func TestCorrelationID(t *testing.T) {
 		{"rec/7 ü", nil, ""}, {"", nil, "missing_field"}, {"a\nb", nil, "bad_value"},
 		{strings.Repeat("x", 129), nil, "bad_value"}, {"\xff", nil, "bad_value"}, {"", boom, "bad_expression"},
 	} {
-		s := sender(t, config(t, "http://127.0.0.1:1"), callminer.Deps{
-			CorrelationID: func(call.Item) (string, error) { return c.id, c.err },
+		s := sender(t, config(t, "http://127.0.0.1:1"), senders.Deps{
+			Texts: map[string]func(call.Item) (string, error){"correlation_id": func(call.Item) (string, error) { return c.id, c.err }},
 		})
 		body, code := planned(t, s, item())
 		if code != c.want || code == "" && body["CorrelationId"] != c.id {
 			t.Errorf("%+v: %v, %q", c, body["CorrelationId"], code)
 		}
 	}
-	s := sender(t, config(t, "http://127.0.0.1:1"), callminer.Deps{
+	s := sender(t, config(t, "http://127.0.0.1:1"), senders.Deps{
 		Fields: func(call.Item) (map[string]string, error) { return nil, boom },
 	})
 	if _, code := planned(t, s, item()); code != "bad_expression" {
@@ -229,7 +229,7 @@ func TestConfigValidate(t *testing.T) {
 	if n := len((&callminer.Config{}).Validate()); n != 12 {
 		t.Errorf("an empty table has %d defects, want all 12 at once: %v", n, (&callminer.Config{}).Validate())
 	}
-	if _, err := callminer.New(callminer.Config{}, callminer.Deps{}); err == nil {
+	if _, err := callminer.New(callminer.Config{}, senders.Deps{}); err == nil {
 		t.Error("New took an empty table")
 	}
 }
@@ -242,7 +242,7 @@ func TestRegions(t *testing.T) {
 	} {
 		c := config(t, "")
 		c.BaseURL, c.TokenURL, c.Region = "", "", name
-		plan, err := sender(t, c, callminer.Deps{}).Plan(item())
+		plan, err := sender(t, c, senders.Deps{}).Plan(item())
 		if err != nil || plan.Requests[0].URL != want+"/session/metadatamedia" {
 			t.Errorf("%s: %v, %v", name, plan, err)
 		}
@@ -287,7 +287,7 @@ func TestCheckComparesColumns(t *testing.T) {
 	} {
 		cfg := config(t, tenant(t, 200, 200, columns))
 		cfg.Fields = map[string]string{c.key: "an expression"}
-		findings, err := sender(t, cfg, callminer.Deps{Fields: constant(map[string]string{c.key: c.value})}).Check(t.Context())
+		findings, err := sender(t, cfg, senders.Deps{Fields: constant(map[string]string{c.key: c.value})}).Check(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -319,7 +319,7 @@ func TestCheckRefusals(t *testing.T) {
 		"fault":               {200, 500, "", false, true},
 		"html":                {200, 200, "<html>", false, true},
 	} {
-		findings, err := sender(t, config(t, tenant(t, c.token, c.status, c.body)), callminer.Deps{}).Check(t.Context())
+		findings, err := sender(t, config(t, tenant(t, c.token, c.status, c.body)), senders.Deps{}).Check(t.Context())
 		bad := 0
 		for _, f := range findings {
 			if !f.OK {
@@ -335,7 +335,7 @@ func TestCheckRefusals(t *testing.T) {
 // A misfit is told and nothing else: the vendor decides.
 func TestSendWarnsOfMisfits(t *testing.T) {
 	var log bytes.Buffer
-	s := sender(t, config(t, tenant(t, 200, 200, columns)), callminer.Deps{Log: slog.New(slog.NewTextHandler(&log, nil))})
+	s := sender(t, config(t, tenant(t, 200, 200, columns)), senders.Deps{Log: slog.New(slog.NewTextHandler(&log, nil))})
 	if _, err := s.Check(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -389,7 +389,7 @@ func TestIDsGivenOutTwiceAreHeld(t *testing.T) {
 			w.WriteHeader(201)
 			fmt.Fprintf(w, `{"CurrentMediaLength":%d,"TotalMediaLength":%d,"MiningId":%q}`, size, size, id(c.mining, n))
 		})
-		s := sender(t, config(t, url), callminer.Deps{})
+		s := sender(t, config(t, url), senders.Deps{})
 		data := []byte("a recording")
 		sum := sha256.Sum256(data)
 		i := item()
@@ -411,7 +411,7 @@ func TestSessionOfAnEarlierAttemptIsHeld(t *testing.T) {
 		fmt.Fprintf(w, `{"CorrelationId":%q,"SessionId":"s1"}`, correlationID)
 	}, nil)
 	a := senders.Attempt{Item: item(), Number: 2, IDs: map[string]string{"session_id": "s1"}}
-	_, err := sender(t, config(t, url), callminer.Deps{}).Send(t.Context(), a, &notes{})
+	_, err := sender(t, config(t, url), senders.Deps{}).Send(t.Context(), a, &notes{})
 	if e := new(senders.Error); !errors.As(err, &e) || e.Class != senders.Held || e.Code != "bad_remote_id" {
 		t.Fatalf("%v, want held", err)
 	}
@@ -430,7 +430,7 @@ func TestTooManyRequestsPauseTheLane(t *testing.T) {
 		}, nil)
 		clock := func() time.Time { return now }
 		lane := senders.NewLane(senders.Rate{Unlimited: true}, clock)
-		_, err := deliver(t, sender(t, config(t, url), callminer.Deps{Lane: lane, Now: clock}), item(), nil)
+		_, err := deliver(t, sender(t, config(t, url), senders.Deps{Lane: lane, Now: clock}), item(), nil)
 		e := new(senders.Error)
 		until, why := lane.Paused()
 		if !errors.As(err, &e) || e.RetryAfter != want || until.Sub(now) != want || why != "rate_limited" {

@@ -72,7 +72,7 @@ func (c *Client) compare(known map[string]column) []senders.Finding {
 	for key := range c.config.Fields {
 		keys[key] = !isMember(key)
 	}
-	constants, err := c.fields(call.Item{})
+	constants, err := c.deps.Fields(call.Item{})
 	if err != nil {
 		constants = nil // expressions that need a call
 	}

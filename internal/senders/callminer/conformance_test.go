@@ -55,7 +55,7 @@ func harness(t *testing.T) sendertest.Harness {
 		New: func(t *testing.T, e sendertest.Env) senders.Sender {
 			c := config(t, e.Base)
 			c.KeepAlive = e.KeepAlive
-			s, err := callminer.New(c, callminer.Deps{
+			s, err := callminer.New(c, senders.Deps{
 				Fields: func(i call.Item) (map[string]string, error) {
 					return map[string]string{"ANI": i.Call.CustomerPhone, "Note": "a < b & c > d 😀"}, nil
 				},

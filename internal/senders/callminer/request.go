@@ -60,7 +60,7 @@ func (c *Client) build(item call.Item) (*request, error) {
 	if err != nil {
 		return nil, err
 	}
-	fields, err := c.fields(item)
+	fields, err := c.deps.Fields(item)
 	if err != nil {
 		return nil, fieldError("bad_expression", "a field of [destination.fields] could not be computed", err)
 	}
@@ -89,13 +89,6 @@ func (c *Client) build(item call.Item) (*request, error) {
 		return nil, fieldError("bad_value", "the session request cannot be written as JSON", err)
 	}
 	return &request{session: s, body: body, sha256: item.File.SHA256}, nil
-}
-
-func (c *Client) fields(item call.Item) (map[string]string, error) {
-	if c.deps.Fields == nil {
-		return nil, nil
-	}
-	return c.deps.Fields(item)
 }
 
 // acceptable looks at what was measured and returns the media type.
@@ -168,10 +161,11 @@ func location(name string) (*time.Location, error) {
 // correlationID is ours to choose and the vendor's only guard against a
 // second contact; it stands in paths and logs of theirs, so it is kept plain.
 func (c *Client) correlationID(item call.Item) (string, error) {
-	if c.deps.CorrelationID == nil {
+	compute := c.deps.Texts["correlation_id"]
+	if compute == nil {
 		return item.Delivery.UUID, nil
 	}
-	id, err := c.deps.CorrelationID(item)
+	id, err := compute(item)
 	if err != nil {
 		return "", fieldError("bad_expression", "correlation_id could not be computed", err)
 	}

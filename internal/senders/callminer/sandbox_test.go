@@ -12,7 +12,6 @@ import (
 	"ingestd/internal/call"
 	"ingestd/internal/sandbox"
 	"ingestd/internal/senders"
-	"ingestd/internal/senders/callminer"
 	"ingestd/internal/senders/sendertest"
 )
 
@@ -54,7 +53,7 @@ func TestSandbox(t *testing.T) {
 			t.Cleanup(vendor.Close)
 			cfg := config(t, server.URL)
 			cfg.TokenURL = server.URL + "/connect/token"
-			s := sender(t, cfg, callminer.Deps{})
+			s := sender(t, cfg, senders.Deps{})
 
 			i := item()
 			i.File.Bytes, i.File.SHA256 = int64(len(data)), hex.EncodeToString(sum[:])
@@ -104,7 +103,7 @@ func TestSandboxCheck(t *testing.T) {
 	cfg := config(t, server.URL)
 	cfg.TokenURL = server.URL + "/connect/token"
 	cfg.Fields = map[string]string{"NoSuchColumn": "call.queue"}
-	findings, err := sender(t, cfg, callminer.Deps{}).Check(t.Context())
+	findings, err := sender(t, cfg, senders.Deps{}).Check(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -69,7 +69,7 @@ func harness(t *testing.T) sendertest.Harness {
 		New: func(t *testing.T, e sendertest.Env) senders.Sender {
 			c := config(t, e.Base)
 			c.SendMetadata = true
-			s, err := elevateai.New(c, elevateai.Deps{
+			s, err := elevateai.New(c, senders.Deps{
 				Fields: func(i call.Item) (map[string]string, error) {
 					return map[string]string{"metadata.custom.texts.text1": i.Call.CustomerPhone, "metadata.category": "a < b & c > d 😀"}, nil
 				},

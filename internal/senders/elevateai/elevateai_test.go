@@ -17,7 +17,7 @@ import (
 
 func sender(t *testing.T, c elevateai.Config, fields map[string]string) *elevateai.Client {
 	t.Helper()
-	s, err := elevateai.New(c, elevateai.Deps{Fields: func(call.Item) (map[string]string, error) { return fields, nil }})
+	s, err := elevateai.New(c, senders.Deps{Fields: func(call.Item) (map[string]string, error) { return fields, nil }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,7 +166,7 @@ func TestConfig(t *testing.T) {
 		if c.want == "" && len(errs) != 0 || c.want != "" && (len(errs) != 1 || !strings.HasPrefix(errs[0].Error(), c.want)) {
 			t.Errorf("%s: %v, want %q", name, errs, c.want)
 		}
-		if _, err := elevateai.New(cfg, elevateai.Deps{}); (err == nil) != (c.want == "") {
+		if _, err := elevateai.New(cfg, senders.Deps{}); (err == nil) != (c.want == "") {
 			t.Errorf("%s: New says %v", name, err)
 		}
 	}

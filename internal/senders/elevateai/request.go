@@ -68,7 +68,7 @@ func (c *Client) build(item call.Item) (*request, error) {
 	if !plainName(ext) || !plainName(item.Delivery.IdemKey) {
 		return nil, rejected("unsupported_format", "the recording is of no known format, and ElevateAI goes by the extension of the file name", nil)
 	}
-	fields, err := c.fields(item)
+	fields, err := c.deps.Fields(item)
 	if err != nil {
 		return nil, rejected("bad_expression", "a field of [destination.fields] could not be computed", err)
 	}
@@ -93,13 +93,6 @@ func (c *Client) build(item call.Item) (*request, error) {
 		return nil, rejected("bad_value", "the declare cannot be written as JSON", err)
 	}
 	return r, nil
-}
-
-func (c *Client) fields(item call.Item) (map[string]string, error) {
-	if c.deps.Fields == nil {
-		return nil, nil
-	}
-	return c.deps.Fields(item)
 }
 
 // plainName tells whether a text needs no quoting in a header.

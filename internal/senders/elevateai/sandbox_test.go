@@ -153,7 +153,7 @@ func play(t *testing.T, o sandbox.Options) *run {
 	t.Cleanup(vendor.Close)
 	cfg := config(t, server.URL)
 	cfg.SendMetadata = o.ElevateAI.Explore
-	s, err := elevateai.New(cfg, elevateai.Deps{Now: c.now})
+	s, err := elevateai.New(cfg, senders.Deps{Now: c.now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -300,7 +300,7 @@ func TestSandboxCheckAndConfirm(t *testing.T) {
 
 	cfg := config(t, "http://127.0.0.1:1")
 	cfg.LanguageTag = "tlh"
-	s, err := elevateai.New(cfg, elevateai.Deps{})
+	s, err := elevateai.New(cfg, senders.Deps{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,7 @@ func (c *Config) Expressions() map[string]string { return nil }
 
 // NewSender implements [senders.VendorConfig].
 func (c *Config) NewSender(d senders.Deps) (senders.Sender, error) {
-	return New(*c, Deps{Fields: d.Fields, Lane: d.Lane, Log: d.Log, Now: d.Now, Dial: d.Dial})
+	return New(*c, d)
 }
 
 // Confirms tells that accepted recordings are asked about until the vendor has

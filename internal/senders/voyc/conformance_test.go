@@ -59,7 +59,7 @@ func item() call.Item {
 	}
 }
 
-func sender(t *testing.T, c voyc.Config, d voyc.Deps) *voyc.Client {
+func sender(t *testing.T, c voyc.Config, d senders.Deps) *voyc.Client {
 	t.Helper()
 	s, err := voyc.New(c, d)
 	if err != nil {
@@ -80,7 +80,7 @@ func harness(form bool) sendertest.Harness {
 		Item: item(),
 		New: func(t *testing.T, e sendertest.Env) senders.Sender {
 			base = e.Base
-			return sender(t, config(t, e.Base), voyc.Deps{
+			return sender(t, config(t, e.Base), senders.Deps{
 				Fields: func(i call.Item) (map[string]string, error) {
 					return map[string]string{"phone": i.Call.CustomerPhone, "note": "a < b & c > d 😀"}, nil
 				},

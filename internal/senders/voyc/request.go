@@ -54,7 +54,7 @@ func (c *Client) build(item call.Item) (*request, error) {
 	if err != nil {
 		return nil, err
 	}
-	fields, err := c.fields(item)
+	fields, err := c.deps.Fields(item)
 	if err != nil {
 		return nil, fieldError("bad_expression", "a field of [destination.fields] could not be computed", err)
 	}
@@ -83,13 +83,6 @@ func acceptable(item call.Item) error {
 		return fieldError("too_large", fmt.Sprintf("S3 takes at most 5 GiB in one upload; this has %d bytes", item.File.Bytes), nil)
 	}
 	return nil
-}
-
-func (c *Client) fields(item call.Item) (map[string]string, error) {
-	if c.deps.Fields == nil {
-		return nil, nil
-	}
-	return c.deps.Fields(item)
 }
 
 // extraKeys are kept by the vendor as free metadata: the documented list is
@@ -130,9 +123,9 @@ func (c *Client) reserved(item call.Item) (map[string]string, error) {
 		values[fieldDate], values[fieldTime] = at.Format(time.DateOnly), at.Format(time.TimeOnly)
 	}
 	channel := c.config.ChannelID
-	if c.deps.ChannelID != nil {
+	if compute := c.deps.Texts["channel_id"]; compute != nil {
 		var err error
-		if channel, err = c.deps.ChannelID(item); err != nil {
+		if channel, err = compute(item); err != nil {
 			return nil, fieldError("bad_expression", "channel_id could not be computed", err)
 		}
 	}

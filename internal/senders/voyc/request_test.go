@@ -55,7 +55,7 @@ func TestRequest(t *testing.T) {
 			if _, set := c.fields["channel_id"]; set {
 				cfg.Fields = c.fields
 			}
-			p, err := sender(t, cfg, voyc.Deps{Fields: constant(c.fields)}).Plan(i)
+			p, err := sender(t, cfg, senders.Deps{Fields: constant(c.fields)}).Plan(i)
 			if e := new(senders.Error); errors.As(err, &e) {
 				if e.Code != c.want {
 					t.Fatalf("%v, want %s", err, c.want)

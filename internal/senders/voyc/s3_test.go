@@ -20,7 +20,6 @@ import (
 
 	"ingestd/internal/call"
 	"ingestd/internal/senders"
-	"ingestd/internal/senders/voyc"
 )
 
 // targets makes the answers of step 1, in both shapes.
@@ -84,7 +83,7 @@ func TestS3(t *testing.T) {
 		t.Run(shape, func(t *testing.T) {
 			for _, size := range []int{1, 1024, 1025, 3<<20 + 7} {
 				key, data := newKey(), recording(size)
-				s := sender(t, config(t, stepOne(t, make(key, time.Now(), time.Hour), 0)), voyc.Deps{})
+				s := sender(t, config(t, stepOne(t, make(key, time.Now(), time.Hour), 0)), senders.Deps{})
 				r, e := send(t, s, item(), data, kept{}, false)
 				sum := md5.Sum(data)
 				if e != nil || r.IDs["etag"] != hex.EncodeToString(sum[:]) || !bytes.Equal(s3.stored(t, key), data) {
@@ -97,7 +96,7 @@ func TestS3(t *testing.T) {
 				if answer == "" {
 					t.Fatal("no signature to spoil")
 				}
-				_, e := send(t, sender(t, config(t, stepOne(t, answer, 0)), voyc.Deps{}), item(), recording(5000), kept{}, false)
+				_, e := send(t, sender(t, config(t, stepOne(t, answer, 0)), senders.Deps{}), item(), recording(5000), kept{}, false)
 				if e == nil || e.Class != senders.Held || e.Code != "target_refused" || e.HTTPStatus != 403 || s3.stored(t, key) != nil {
 					t.Fatalf("%v; %d bytes are stored", e, len(s3.stored(t, key)))
 				}
@@ -106,7 +105,7 @@ func TestS3(t *testing.T) {
 				// Step 1's clock is behind, so that the end seems far away.
 				key, data := newKey(), recording(5000)
 				ended := func() string { return make(key, time.Now().Add(-30*time.Minute), 29*time.Minute) }
-				s := sender(t, config(t, stepOne(t, ended(), 2*time.Hour)), voyc.Deps{})
+				s := sender(t, config(t, stepOne(t, ended(), 2*time.Hour)), senders.Deps{})
 				j := kept{}
 				_, e := send(t, s, item(), data, j, false)
 				if e == nil || e.Class != senders.Refused || e.Code != senders.CodeOrphanDeclare || e.IDs["_target"] != "" || e.IDs["_expired"] == "" {
@@ -122,7 +121,7 @@ func TestS3(t *testing.T) {
 			t.Run("answer lost, then overwritten", func(t *testing.T) {
 				key, data := newKey(), recording(200_000)
 				lose := true
-				s := sender(t, config(t, stepOne(t, make(key, time.Now(), time.Hour), 0)), voyc.Deps{
+				s := sender(t, config(t, stepOne(t, make(key, time.Now(), time.Hour), 0)), senders.Deps{
 					Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
 						c, err := new(net.Dialer).DialContext(ctx, network, addr)
 						if err == nil && lose && addr == strings.TrimPrefix(s3.base, "http://") {
@@ -148,7 +147,7 @@ func TestS3(t *testing.T) {
 	t.Run("answers that a form asks for", func(t *testing.T) {
 		for _, status := range []string{"200", "201", "204"} {
 			key, data := newKey(), recording(3000)
-			s := sender(t, config(t, stepOne(t, s3.signForm(key, time.Now(), time.Hour, [][2]string{{"success_action_status", status}}), 0)), voyc.Deps{})
+			s := sender(t, config(t, stepOne(t, s3.signForm(key, time.Now(), time.Hour, [][2]string{{"success_action_status", status}}), 0)), senders.Deps{})
 			if r, e := send(t, s, item(), data, kept{}, false); e != nil || fmt.Sprint(r.HTTPStatus) != status || !bytes.Equal(s3.stored(t, key), data) {
 				t.Errorf("%s: %+v, %v", status, r, e)
 			}
@@ -159,21 +158,21 @@ func TestS3(t *testing.T) {
 		answer, _ := json.Marshal(map[string]string{"upload_url": s3.signURL(http.MethodPut, "/"+s3Bucket+"/"+key, time.Now(), time.Hour, map[string]string{"if-none-match": "*"})})
 		base := stepOne(t, string(answer), 0)
 		j := kept{}
-		if _, e := send(t, sender(t, config(t, base), voyc.Deps{}), item(), data, j, false); e != nil {
+		if _, e := send(t, sender(t, config(t, base), senders.Deps{}), item(), data, j, false); e != nil {
 			t.Fatal(e)
 		}
-		r, e := send(t, sender(t, config(t, base), voyc.Deps{}), item(), data, j, true)
+		r, e := send(t, sender(t, config(t, base), senders.Deps{}), item(), data, j, true)
 		if e != nil || !r.Duplicate || r.HTTPStatus != http.StatusPreconditionFailed {
 			t.Errorf("our own: %+v, %v", r, e)
 		}
-		_, e = send(t, sender(t, config(t, base), voyc.Deps{}), item(), recording(99), kept{}, false)
+		_, e = send(t, sender(t, config(t, base), senders.Deps{}), item(), recording(99), kept{}, false)
 		if e == nil || e.Class != senders.Held || e.Code != "duplicate_foreign" || !bytes.Equal(s3.stored(t, key), data) {
 			t.Errorf("another's: %v", e)
 		}
 	})
 	t.Run("too large for the form", func(t *testing.T) {
 		key := newKey()
-		s := sender(t, config(t, stepOne(t, s3.signForm(key, time.Now(), time.Hour, nil), 0)), voyc.Deps{})
+		s := sender(t, config(t, stepOne(t, s3.signForm(key, time.Now(), time.Hour, nil), 0)), senders.Deps{})
 		if _, e := send(t, s, item(), recording(11<<20), kept{}, false); e == nil || e.Class != senders.Rejected || e.Code != "too_large" {
 			t.Errorf("%v", e)
 		}

@@ -60,7 +60,7 @@ func TestSandbox(t *testing.T) {
 		} {
 			t.Run(name+"/"+shape, func(t *testing.T) {
 				vendor, base := fakeVoyc(t, sandbox.Options{Voyc: u, Faults: c.faults})
-				s := sender(t, config(t, base), voyc.Deps{})
+				s := sender(t, config(t, base), senders.Deps{})
 				j := kept{}
 				receipt, e := send(t, s, item(), data, j, false)
 				if c.first != "" {
@@ -98,7 +98,7 @@ func TestSandboxStepOneLost(t *testing.T) {
 		vendor, base := fakeVoyc(t, sandbox.Options{Faults: []sandbox.Fault{{Kind: sandbox.DropStored, Route: sandbox.RouteDeclare, First: 1}}})
 		c := config(t, base)
 		c.OnDoubt = onDoubt
-		s := sender(t, c, voyc.Deps{})
+		s := sender(t, c, senders.Deps{})
 		j := kept{}
 		_, e := send(t, s, item(), recording(5000), j, false)
 		if e == nil || e.Class != want.class || e.Code != want.code {
@@ -124,7 +124,7 @@ func TestSandboxUnknownShapes(t *testing.T) {
 		vendor, base := fakeVoyc(t, sandbox.Options{Voyc: sandbox.VoycUnknowns{Shape: shape}})
 		c := config(t, base)
 		c.OnDoubt = senders.OnDoubtResend // also then
-		_, e := send(t, sender(t, c, voyc.Deps{}), item(), recording(5000), kept{}, false)
+		_, e := send(t, sender(t, c, senders.Deps{}), item(), recording(5000), kept{}, false)
 		if e == nil || e.Class != senders.Held || e.Code != "unknown_answer" || vendor.Summary().WithAudio != 0 {
 			t.Errorf("%s: %v", shape, e)
 		}
@@ -138,7 +138,7 @@ func TestSandboxWriteOnce(t *testing.T) {
 		Voyc:   sandbox.VoycUnknowns{Shape: sandbox.VoycURL, WriteOnce: true},
 		Faults: []sandbox.Fault{{Kind: sandbox.DropStored, Route: sandbox.RouteMedia, First: 1}},
 	})
-	s, j := sender(t, config(t, base), voyc.Deps{}), kept{}
+	s, j := sender(t, config(t, base), senders.Deps{}), kept{}
 	if _, e := send(t, s, item(), recording(5000), j, false); e == nil || e.Class != senders.InDoubt {
 		t.Fatal(e)
 	}
@@ -166,7 +166,7 @@ func TestSandboxTargetEnds(t *testing.T) {
 			vendor, base := fakeVoyc(t, sandbox.Options{Now: clock, Faults: []sandbox.Fault{{Kind: sandbox.DropLost, Route: sandbox.RouteMedia, First: 1}}})
 			cfg := config(t, base)
 			cfg.OnDoubt = c.onDoubt
-			s, j := sender(t, cfg, voyc.Deps{Now: clock}), kept{}
+			s, j := sender(t, cfg, senders.Deps{Now: clock}), kept{}
 			if _, e := send(t, s, item(), recording(5000), j, false); e == nil {
 				t.Fatal("the first attempt succeeded")
 			}
@@ -197,7 +197,7 @@ func TestSandboxTargetEnds(t *testing.T) {
 func TestSandboxTwoTargetsEnd(t *testing.T) {
 	clock, pass := newClock()
 	vendor, base := fakeVoyc(t, sandbox.Options{Now: clock, Faults: []sandbox.Fault{{Kind: sandbox.DropMid, Route: sandbox.RouteMedia, AfterBytes: 100}}})
-	s, j := sender(t, config(t, base), voyc.Deps{Now: clock}), kept{}
+	s, j := sender(t, config(t, base), senders.Deps{Now: clock}), kept{}
 	var last *senders.Error
 	for range 4 { // cut, ended, cut, ended
 		_, e := send(t, s, item(), recording(50_000), j, false)
@@ -226,7 +226,7 @@ func TestSandboxCheck(t *testing.T) {
 	} {
 		c := config(t, base)
 		change(&c)
-		findings, err := sender(t, c, voyc.Deps{}).Check(t.Context())
+		findings, err := sender(t, c, senders.Deps{}).Check(t.Context())
 		if err != nil || len(findings) != 1 || findings[0].OK != (name == "ok") {
 			t.Errorf("%s: %+v, %v", name, findings, err)
 		}

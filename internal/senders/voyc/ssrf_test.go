@@ -86,7 +86,7 @@ func TestNameLeadsHome(t *testing.T) {
 	if err := c.Token.UnmarshalText([]byte("plain:x")); err != nil {
 		t.Fatal(err)
 	}
-	s, err := New(c, Deps{})
+	s, err := New(c, senders.Deps{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +119,7 @@ func TestNewTrustsOnlyRehearsals(t *testing.T) {
 		c := DefaultConfig()
 		c.Name, c.BaseURL, c.OrganisationID, c.ChannelID = "voyc", base, "1", "2"
 		_ = c.Token.UnmarshalText([]byte("plain:x"))
-		s, err := New(c, Deps{})
+		s, err := New(c, senders.Deps{})
 		if err != nil || s.trusted != want {
 			t.Errorf("%s: %v, %v", base, s, err)
 		}

@@ -13,7 +13,6 @@ import (
 
 	"ingestd/internal/call"
 	"ingestd/internal/senders"
-	"ingestd/internal/senders/voyc"
 )
 
 // The form's fields go out as they came, which is no order that a map or an
@@ -42,7 +41,7 @@ func TestFormKeepsItsOrder(t *testing.T) {
 	}))
 	t.Cleanup(server.Close)
 	data := bytes.Repeat([]byte("r"), 20)
-	r, e := send(t, sender(t, config(t, server.URL), voyc.Deps{}), item(), data, kept{}, false)
+	r, e := send(t, sender(t, config(t, server.URL), senders.Deps{}), item(), data, kept{}, false)
 	if e != nil || r.IDs["etag"] != "not-an-md5-1" {
 		t.Fatalf("%+v, %v", r, e)
 	}
@@ -67,7 +66,7 @@ func TestPlaceGivenTwice(t *testing.T) {
 	}))
 	t.Cleanup(server.Close)
 	base = server.URL
-	s := sender(t, config(t, base), voyc.Deps{})
+	s := sender(t, config(t, base), senders.Deps{})
 	if _, e := send(t, s, item(), recording(100), kept{}, false); e != nil {
 		t.Fatal(e)
 	}

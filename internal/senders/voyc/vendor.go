@@ -17,5 +17,5 @@ func (c *Config) Expressions() map[string]string {
 
 // NewSender implements [senders.VendorConfig].
 func (c *Config) NewSender(d senders.Deps) (senders.Sender, error) {
-	return New(*c, Deps{Fields: d.Fields, ChannelID: d.Texts["channel_id"], Lane: d.Lane, Log: d.Log, Now: d.Now, Dial: d.Dial})
+	return New(*c, d)
 }

@@ -18,12 +18,9 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"log/slog"
 	"net/http"
 	"net/url"
-	"time"
 
-	"ingestd/internal/call"
 	"ingestd/internal/senders"
 )
 
@@ -42,24 +39,10 @@ const (
 	idETag         = "etag"
 )
 
-// Deps is what the wiring provides.
-type Deps struct {
-	// Fields computes [destination.fields]. nil: there are none.
-	Fields func(call.Item) (map[string]string, error)
-	// ChannelID computes channel_id. nil: it is an id as it stands.
-	ChannelID func(call.Item) (string, error)
-	// Lane is shared by all requests to the API. nil: one of its own.
-	Lane *senders.Lane
-	Log  *slog.Logger     // nil: none
-	Now  func() time.Time // nil: time.Now
-	// Dial opens connections. nil: net.Dialer.
-	Dial senders.Dial
-}
-
 // Client sends to one organisation at Voyc.
 type Client struct {
 	config  Config
-	deps    Deps
+	deps    senders.Deps
 	api     *senders.Client
 	storage *senders.Client
 	trusted bool // a rehearsal: targets may be anywhere
@@ -73,23 +56,15 @@ var (
 )
 
 // New returns the sender of a destination. It makes no request.
-func New(c Config, d Deps) (*Client, error) {
+func New(c Config, d senders.Deps) (*Client, error) {
 	errs := c.Validate()
-	if c.ChannelExpression() != "" && d.ChannelID == nil {
+	if c.ChannelExpression() != "" && d.Texts["channel_id"] == nil {
 		errs = append(errs, errors.New("channel_id: is an expression that was not compiled"))
 	}
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}
-	if d.Now == nil {
-		d.Now = time.Now
-	}
-	if d.Log == nil {
-		d.Log = slog.New(slog.DiscardHandler)
-	}
-	if d.Lane == nil {
-		d.Lane = senders.NewLane(c.Rate, d.Now)
-	}
+	d = d.WithDefaults(c.Rate)
 	base, err := url.Parse(c.BaseURL)
 	if err != nil {
 		return nil, err
