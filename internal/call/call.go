@@ -10,7 +10,10 @@
 // names a vendor.
 package call
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Direction of a call, seen from the contact centre.
 const (
@@ -63,6 +66,20 @@ type Record struct {
 	CustomerChannel         *int              `json:"customer_channel,omitempty"` // from 0
 	Custom                  map[string]any    `json:"custom,omitempty"`           // text, number, boolean, time.Time
 	Raw                     map[string]string `json:"raw,omitempty"`              // field -> text as exported, for parsed fields
+}
+
+// Location is the zone that TimeZone names; absent is UTC. The error is that
+// of a text that is neither an IANA name nor an offset.
+func (r Record) Location() (*time.Location, error) {
+	if strings.HasPrefix(r.TimeZone, "+") || strings.HasPrefix(r.TimeZone, "-") {
+		t, err := time.Parse("-07:00", r.TimeZone)
+		if err != nil {
+			return nil, err
+		}
+		_, offset := t.Zone()
+		return time.FixedZone("", offset), nil
+	}
+	return time.LoadLocation(r.TimeZone)
 }
 
 // Audio is what the media probe measured. It never comes from an export.

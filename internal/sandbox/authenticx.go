@@ -30,8 +30,8 @@ const (
 // It is safe for concurrent use. Faults and limits are described at Fault and
 // Options.
 type AuthenticX struct {
-	o        Options
-	bench    *bench
+	o Options
+	*bench
 	identity *identity
 	view     http.Handler
 
@@ -99,26 +99,12 @@ func NewAuthenticX(o Options) *AuthenticX {
 	}
 	b := newBench(o, RouteToken, RouteMedia, RouteList, RouteConfig)
 	c := &AuthenticX{o: o, bench: b, identity: newIdentity(b, o, acxScope), taken: map[string]bool{}}
-	if err := b.faults.set(o.Faults); err != nil {
-		panic("sandbox: Options.Faults: " + err.Error())
-	}
 	c.view = newView(b, c.lists(), func() any { return c.Summary() })
 	return c
 }
 
-// SetFaults replaces the faults that are switched on; counting starts anew. On
-// an error nothing changes.
-func (c *AuthenticX) SetFaults(faults ...Fault) error { return c.bench.faults.set(faults) }
-
-// Faults returns the switched-on faults with their counts.
-func (c *AuthenticX) Faults() []FaultState { return c.bench.faults.states() }
-
 // ExpireTokens ends every token issued so far.
 func (c *AuthenticX) ExpireTokens() { c.identity.tokens.expireAll() }
-
-// Close lets go of every request that a fault holds back. The handler goes on
-// answering, without any more delays.
-func (c *AuthenticX) Close() { c.bench.close() }
 
 // ServeHTTP answers as AuthenticX, or as the test view under /_sandbox/.
 func (c *AuthenticX) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -106,13 +106,6 @@ func (c *AuthenticX) Interactions() []Interaction {
 	return out
 }
 
-// Requests returns the most recent requests, oldest first; Summary counts all.
-// Requests of the view itself are not in it.
-func (c *AuthenticX) Requests() []Request { return c.bench.requests.recent() }
-
-// Counters returns the counters that every vendor has.
-func (c *AuthenticX) Counters() Counters { return c.bench.counters() }
-
 // Summary returns the counters.
 func (c *AuthenticX) Summary() AuthenticXSummary {
 	s := AuthenticXSummary{Interactions: map[string]int64{}, Counters: c.Counters()}

@@ -26,9 +26,9 @@ type BehavioralSignals struct {
 	o      Options
 	u      BehavioralUnknowns
 	legacy bool
-	bench  *bench
-	view   http.Handler
-	base   string
+	*bench
+	view http.Handler
+	base string
 
 	mu        sync.Mutex
 	processes []*Process // in order of insertion
@@ -97,22 +97,9 @@ func newBehavioral(o Options, legacy bool, routes ...string) *BehavioralSignals 
 	if v.u.ListingMost == 0 {
 		v.u.ListingMost = behavioralMaxPage
 	}
-	if err := v.bench.faults.set(o.Faults); err != nil {
-		panic("sandbox: Options.Faults: " + err.Error())
-	}
 	v.view = newView(v.bench, v.lists(), func() any { return v.Summary() })
 	return v
 }
-
-// SetFaults replaces the faults that are switched on; counting starts anew. On
-// an error nothing changes.
-func (v *BehavioralSignals) SetFaults(faults ...Fault) error { return v.bench.faults.set(faults) }
-
-// Faults returns the switched-on faults with their counts.
-func (v *BehavioralSignals) Faults() []FaultState { return v.bench.faults.states() }
-
-// Close lets go of every request that a fault holds back.
-func (v *BehavioralSignals) Close() { v.bench.close() }
 
 // ServeHTTP answers as Behavioral Signals, or as the test view under
 // /_sandbox/.

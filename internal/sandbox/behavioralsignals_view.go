@@ -25,12 +25,6 @@ func (v *BehavioralSignals) Processes() []Process {
 	return out
 }
 
-// Requests returns the most recent requests, oldest first.
-func (v *BehavioralSignals) Requests() []Request { return v.bench.requests.recent() }
-
-// Counters returns the counters that every vendor has.
-func (v *BehavioralSignals) Counters() Counters { return v.bench.counters() }
-
 // Summary returns the counters.
 func (v *BehavioralSignals) Summary() BehavioralSummary {
 	s := BehavioralSummary{Counters: v.Counters()}

@@ -10,6 +10,7 @@ import (
 )
 
 // bench is what every fake vendor stands on: clock, log, faults, request log.
+// Its exported methods are those of [Vendor].
 type bench struct {
 	now      func() time.Time
 	log      *slog.Logger
@@ -40,11 +41,24 @@ func newBench(o Options, routes ...string) *bench {
 		b.requests = newRequestLog(o.RequestLog)
 	}
 	b.rate = &rateWindow{now: b.now, limit: o.RatePerMinute}
+	if err := b.faults.set(o.Faults); err != nil {
+		panic("sandbox: Options.Faults: " + err.Error())
+	}
 	return b
 }
 
-// counters are what every vendor's summary begins with.
-func (b *bench) counters() Counters {
+// SetFaults replaces the faults that are switched on; counting starts anew. On
+// an error nothing changes.
+func (b *bench) SetFaults(faults ...Fault) error { return b.faults.set(faults) }
+
+// Faults returns the switched-on faults with their counts.
+func (b *bench) Faults() []FaultState { return b.faults.states() }
+
+// Requests returns the most recent requests, oldest first.
+func (b *bench) Requests() []Request { return b.requests.recent() }
+
+// Counters count everything since the start; every summary begins with them.
+func (b *bench) Counters() Counters {
 	var c Counters
 	b.requests.count(&c)
 	c.PeakPerMinute, c.RateLimited = b.rate.figures()
@@ -52,8 +66,9 @@ func (b *bench) counters() Counters {
 	return c
 }
 
-// close lets go of every request that a fault holds back.
-func (b *bench) close() { b.closing.Do(func() { close(b.closed) }) }
+// Close lets go of every request that a fault holds back. The handler goes on
+// answering, without any more delays.
+func (b *bench) Close() { b.closing.Do(func() { close(b.closed) }) }
 
 // begin enters a request into the log and starts its exchange. The caller
 // defers end.

@@ -26,8 +26,8 @@ const (
 // It is safe for concurrent use. Faults and limits are described at Fault and
 // Options.
 type CallMiner struct {
-	o        Options
-	bench    *bench
+	o Options
+	*bench
 	identity *identity
 	columns  map[string]Column
 	view     http.Handler
@@ -75,26 +75,12 @@ func NewCallMiner(o Options) *CallMiner {
 	for _, col := range o.Columns {
 		c.columns[col.ColumnName] = col
 	}
-	if err := b.faults.set(o.Faults); err != nil {
-		panic("sandbox: Options.Faults: " + err.Error())
-	}
 	c.view = newView(b, c.lists(), func() any { return c.Summary() })
 	return c
 }
 
-// SetFaults replaces the faults that are switched on; counting starts anew. On
-// an error nothing changes.
-func (c *CallMiner) SetFaults(faults ...Fault) error { return c.bench.faults.set(faults) }
-
-// Faults returns the switched-on faults with their counts.
-func (c *CallMiner) Faults() []FaultState { return c.bench.faults.states() }
-
 // ExpireTokens ends every token issued so far.
 func (c *CallMiner) ExpireTokens() { c.identity.tokens.expireAll() }
-
-// Close lets go of every request that a fault holds back. The handler goes on
-// answering, without any more delays.
-func (c *CallMiner) Close() { c.bench.close() }
 
 // ServeHTTP answers as CallMiner, or as the test view under /_sandbox/.
 func (c *CallMiner) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -38,10 +38,6 @@ func (c *CallMiner) Sessions() []Session {
 	return out
 }
 
-// Requests returns the most recent requests, oldest first; Summary counts all.
-// Requests of the view itself are not in it.
-func (c *CallMiner) Requests() []Request { return c.bench.requests.recent() }
-
 // Summary returns the counters.
 func (c *CallMiner) Summary() Summary {
 	s := Summary{Contacts: map[ContactState]int64{}, Sessions: map[SessionState]int64{}, Counters: c.Counters()}
@@ -56,9 +52,6 @@ func (c *CallMiner) Summary() Summary {
 	c.mu.Unlock()
 	return s
 }
-
-// Counters returns the counters that every vendor has.
-func (c *CallMiner) Counters() Counters { return c.bench.counters() }
 
 // Stored returns the contacts as every vendor's recordings are shown.
 func (c *CallMiner) Stored() []Stored {

@@ -29,10 +29,10 @@ const (
 // It is safe for concurrent use. Faults and limits are described at Fault and
 // Options.
 type ElevateAI struct {
-	o     Options
-	bench *bench
-	view  http.Handler
-	base  string
+	o Options
+	*bench
+	view http.Handler
+	base string
 
 	mu           sync.Mutex
 	interactions []*ElevateInteraction // in order of declaring
@@ -96,23 +96,9 @@ func NewElevateAI(o Options) *ElevateAI {
 		o: o, bench: b, base: strings.TrimSuffix(o.BasePath, "/") + "/interactions",
 		byID: map[string]*ElevateInteraction{}, asked: map[string]time.Time{},
 	}
-	if err := b.faults.set(o.Faults); err != nil {
-		panic("sandbox: Options.Faults: " + err.Error())
-	}
 	c.view = newView(b, c.lists(), func() any { return c.Summary() })
 	return c
 }
-
-// SetFaults replaces the faults that are switched on; counting starts anew. On
-// an error nothing changes.
-func (c *ElevateAI) SetFaults(faults ...Fault) error { return c.bench.faults.set(faults) }
-
-// Faults returns the switched-on faults with their counts.
-func (c *ElevateAI) Faults() []FaultState { return c.bench.faults.states() }
-
-// Close lets go of every request that a fault holds back. The handler goes on
-// answering, without any more delays.
-func (c *ElevateAI) Close() { c.bench.close() }
 
 // elevateError is the shape of every refusal.
 func elevateError(_ int, text string) any { return map[string]string{"errorMessage": text} }

@@ -37,13 +37,6 @@ func (c *ElevateAI) Forget() {
 	}
 }
 
-// Requests returns the most recent requests, oldest first; Summary counts all.
-// Requests of the view itself are not in it.
-func (c *ElevateAI) Requests() []Request { return c.bench.requests.recent() }
-
-// Counters returns the counters that every vendor has.
-func (c *ElevateAI) Counters() Counters { return c.bench.counters() }
-
 // Summary returns the counters.
 func (c *ElevateAI) Summary() ElevateAISummary {
 	s := ElevateAISummary{Interactions: map[string]int64{}, Counters: c.Counters()}

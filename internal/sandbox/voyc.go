@@ -60,10 +60,10 @@ type Conversation struct {
 // storage that knows the targets which step 1 gave out, and the test view
 // under /_sandbox/. It is safe for concurrent use.
 type Voyc struct {
-	o     Options
-	bench *bench
-	view  http.Handler
-	key   []byte // signs targets
+	o Options
+	*bench
+	view http.Handler
+	key  []byte // signs targets
 
 	mu            sync.Mutex
 	conversations []*Conversation
@@ -91,30 +91,11 @@ func NewVoyc(o Options) *Voyc {
 		byID: map[string]*Conversation{}, targets: map[string]*voycTarget{},
 	}
 	rand.Read(v.key)
-	if err := v.bench.faults.set(o.Faults); err != nil {
-		panic("sandbox: Options.Faults: " + err.Error())
-	}
 	v.view = newView(v.bench, map[string]iter.Seq[any]{
 		"conversations": anySeq(v.Conversations), "requests": anySeq(v.Requests),
 	}, func() any { return v.Summary() })
 	return v
 }
-
-// SetFaults replaces the faults that are switched on; counting starts anew. On
-// an error nothing changes.
-func (v *Voyc) SetFaults(faults ...Fault) error { return v.bench.faults.set(faults) }
-
-// Faults returns the switched-on faults with their counts.
-func (v *Voyc) Faults() []FaultState { return v.bench.faults.states() }
-
-// Requests returns the most recent requests, oldest first.
-func (v *Voyc) Requests() []Request { return v.bench.requests.recent() }
-
-// Counters returns the counters that every vendor has.
-func (v *Voyc) Counters() Counters { return v.bench.counters() }
-
-// Close lets go of every request that a fault holds back.
-func (v *Voyc) Close() { v.bench.close() }
 
 // VoycSummary counts everything since the start.
 type VoycSummary struct {

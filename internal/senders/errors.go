@@ -1,7 +1,9 @@
 package senders
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 	"strconv"
@@ -79,3 +81,21 @@ func (e *Error) Error() string {
 }
 
 func (e *Error) Unwrap() error { return e.Err }
+
+// NotOpened is the outcome of an attempt whose recording could not be opened.
+func NotOpened(err error) error {
+	var own *Error
+	switch {
+	case errors.As(err, &own):
+		return own
+	case errors.Is(err, fs.ErrNotExist):
+		return &Error{Class: Changed, Code: "file_changed", Text: "the recording is gone from its place", Err: err}
+	}
+	return &Error{Class: NotSent, Code: "source_unreadable", Text: "the recording could not be opened; check its permissions and disk", Err: err}
+}
+
+// NotJournalled is the outcome of an attempt that stopped because its next
+// step could not be made durable. ids may be nil; see [Error.IDs].
+func NotJournalled(err error, ids IDs) error {
+	return &Error{Class: NotSent, Code: "ledger", Text: "the ledger could not record the step, so it was not made", IDs: ids, Err: err}
+}

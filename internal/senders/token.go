@@ -182,3 +182,9 @@ func usableToken(s string) bool {
 	}
 	return true
 }
+
+// Bearer is the header of a request that shows an access token (RFC 6750,
+// section 2.1).
+func Bearer(token string) http.Header {
+	return http.Header{"Authorization": {"Bearer " + token}}
+}

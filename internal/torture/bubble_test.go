@@ -115,7 +115,7 @@ func (b *bubble) destination(ctx context.Context, o *pipeline.Options, name stri
 	config.ClientID, config.SourceID = "id", "Recorder"
 	b.must(config.ClientSecret.UnmarshalText([]byte("plain:secret")))
 	lane := senders.NewLane(config.Rate, b.now)
-	sender, err := callminer.New(config, callminer.Deps{
+	sender, err := callminer.New(config, senders.Deps{
 		Lane: lane, Now: b.now, Log: o.Log,
 		Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			if err := dial(ctx); err != nil {

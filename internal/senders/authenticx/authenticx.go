@@ -15,7 +15,6 @@ package authenticx
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"net/http"
 	"time"
 
@@ -93,15 +92,15 @@ func (c *Client) Send(ctx context.Context, a senders.Attempt, j senders.Journal)
 	}
 	media, err := a.Open()
 	if err != nil {
-		return senders.Receipt{}, notOpened(err)
+		return senders.Receipt{}, senders.NotOpened(err)
 	}
 	gate := senders.NewBody(media, r.size, r.sha256, j, nil)
 	gate.Frame(r.prologue, r.epilogue)
 	if err := j.Sending(r.ids()); err != nil {
 		gate.Close()
-		return senders.Receipt{}, &senders.Error{Class: senders.NotSent, Code: "ledger", Text: "the ledger could not record the step, so it was not made", Err: err}
+		return senders.Receipt{}, senders.NotJournalled(err, nil)
 	}
-	h := bearer(token)
+	h := senders.Bearer(token)
 	h.Set("Content-Type", r.contentType())
 	answer := c.http.Media(ctx, http.MethodPost, c.uploadURL(), h, gate)
 	if answer.Status == http.StatusUnauthorized {
@@ -137,7 +136,7 @@ func (c *Client) get(ctx context.Context, url string) (senders.Answer, error) {
 		if err != nil {
 			return senders.Answer{}, err
 		}
-		answer := c.http.JSON(ctx, http.MethodGet, url, bearer(token), nil)
+		answer := c.http.JSON(ctx, http.MethodGet, url, senders.Bearer(token), nil)
 		if answer.Status == http.StatusUnauthorized && !repeated {
 			c.token.Invalidate(token)
 			continue
@@ -147,21 +146,6 @@ func (c *Client) get(ctx context.Context, url string) (senders.Answer, error) {
 		}
 		return answer, nil
 	}
-}
-
-func bearer(token string) http.Header {
-	return http.Header{"Authorization": {"Bearer " + token}}
-}
-
-func notOpened(err error) error {
-	var own *senders.Error
-	switch {
-	case errors.As(err, &own):
-		return own
-	case errors.Is(err, fs.ErrNotExist):
-		return &senders.Error{Class: senders.Changed, Code: "file_changed", Text: "the recording is gone from its place", Err: err}
-	}
-	return &senders.Error{Class: senders.NotSent, Code: "source_unreadable", Text: "the recording could not be opened; check its permissions and disk", Err: err}
 }
 
 // limitPause is how long requests stop after a 429 without Retry-After: the

@@ -14,7 +14,6 @@ package behavioralsignals
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"net/http"
 
 	"ingestd/internal/call"
@@ -97,13 +96,13 @@ func (c *client) Send(ctx context.Context, a senders.Attempt, j senders.Journal)
 	h.Set("Content-Type", r.contentType())
 	media, err := a.Open()
 	if err != nil {
-		return senders.Receipt{}, notOpened(err)
+		return senders.Receipt{}, senders.NotOpened(err)
 	}
 	gate := senders.NewBody(media, r.bytes, r.sha256, j, nil)
 	gate.Frame(r.frame())
 	if err := j.Sending(nil); err != nil {
 		gate.Close()
-		return senders.Receipt{}, &senders.Error{Class: senders.NotSent, Code: "ledger", Text: "the ledger could not record the step, so it was not made", Err: err}
+		return senders.Receipt{}, senders.NotJournalled(err, nil)
 	}
 	answer := c.http.Media(ctx, http.MethodPost, r.url, h, gate)
 	c.clock.note(answer, c.deps.Now())
@@ -143,15 +142,4 @@ func (c *client) get(ctx context.Context, url string, extra http.Header) (sender
 	answer := c.http.JSON(ctx, http.MethodGet, url, h, nil)
 	c.clock.note(answer, c.deps.Now())
 	return answer, nil
-}
-
-func notOpened(err error) error {
-	var own *senders.Error
-	switch {
-	case errors.As(err, &own):
-		return own
-	case errors.Is(err, fs.ErrNotExist):
-		return &senders.Error{Class: senders.Changed, Code: "file_changed", Text: "the recording is gone from its place", Err: err}
-	}
-	return &senders.Error{Class: senders.NotSent, Code: "source_unreadable", Text: "the recording could not be opened; check its permissions and disk", Err: err}
 }

@@ -2,13 +2,10 @@ package behavioralsignals
 
 import (
 	"encoding/json"
-	"net/url"
-	"strconv"
-	"strings"
-	"time"
-
 	"ingestd/internal/call"
 	"ingestd/internal/senders"
+	"net/url"
+	"strconv"
 )
 
 // calltimeLayout is that of the vendor's command line; the documentation says
@@ -79,7 +76,7 @@ func legacyValues(item call.Item) (map[string]string, error) {
 	if r.StartedAt.IsZero() {
 		return values, nil
 	}
-	zone, err := location(r.TimeZone)
+	zone, err := r.Location()
 	if err != nil {
 		return nil, rejected("bad_time_zone", "call.time_zone is neither an IANA name nor an offset such as +02:00", err)
 	}
@@ -117,18 +114,6 @@ func legacyRules(values map[string]string, direction string) error {
 		}
 	}
 	return nil
-}
-
-func location(name string) (*time.Location, error) {
-	if strings.HasPrefix(name, "+") || strings.HasPrefix(name, "-") {
-		t, err := time.Parse("-07:00", name)
-		if err != nil {
-			return nil, err
-		}
-		_, offset := t.Zone()
-		return time.FixedZone("", offset), nil
-	}
-	return time.LoadLocation(name) // "" is UTC
 }
 
 func first(values ...string) string {

@@ -12,7 +12,6 @@ package callminer
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -103,10 +102,10 @@ func (c *Client) call(ctx context.Context, method, url string, body []byte, befo
 		}
 		if !repeated {
 			if err := before(); err != nil {
-				return senders.Answer{}, notJournalled(err)
+				return senders.Answer{}, senders.NotJournalled(err, nil)
 			}
 		}
-		answer := c.http.JSON(ctx, method, url, bearer(token), body)
+		answer := c.http.JSON(ctx, method, url, senders.Bearer(token), body)
 		if answer.Status != http.StatusUnauthorized || repeated {
 			return answer, nil
 		}
@@ -123,14 +122,6 @@ func (c *Client) ready(ctx context.Context, need time.Duration) (string, error) 
 	return c.token.Get(ctx, need)
 }
 
-func bearer(token string) http.Header {
-	return http.Header{"Authorization": {"Bearer " + token}}
-}
-
-func notJournalled(err error) *senders.Error {
-	return &senders.Error{Class: senders.NotSent, Code: "ledger", Text: "the ledger could not record the step, so it was not made", Err: err}
-}
-
 // Assumed upload speed when deciding whether a token will outlive an upload.
 const assumedRate = 1 << 20 // bytes per second
 
@@ -143,15 +134,15 @@ func (c *Client) sendMedia(ctx context.Context, a senders.Attempt, r *request, s
 	}
 	media, err := a.Open()
 	if err != nil {
-		return senders.Receipt{}, notOpened(err)
+		return senders.Receipt{}, senders.NotOpened(err)
 	}
 	gate := senders.NewBody(media, size, r.sha256, j, nil)
 	sent := map[string]string{"correlation_id": r.session.CorrelationID, "session_id": sessionID}
 	if err := j.Sending(sent); err != nil {
 		gate.Close()
-		return senders.Receipt{}, notJournalled(err)
+		return senders.Receipt{}, senders.NotJournalled(err, nil)
 	}
-	h := bearer(token)
+	h := senders.Bearer(token)
 	h.Set("Content-Type", r.session.MediaType)
 	answer := c.http.Media(ctx, http.MethodPost, c.mediaURL(sessionID), h, gate)
 	if answer.Status == http.StatusUnauthorized {
@@ -165,17 +156,6 @@ func (c *Client) sendMedia(ctx context.Context, a senders.Attempt, r *request, s
 		return senders.Receipt{}, c.failed(answer)
 	}
 	return c.readReceipt(answer, size, sent)
-}
-
-func notOpened(err error) error {
-	var own *senders.Error
-	switch {
-	case errors.As(err, &own):
-		return own
-	case errors.Is(err, fs.ErrNotExist):
-		return &senders.Error{Class: senders.Changed, Code: "file_changed", Text: "the recording is gone from its place", Err: err}
-	}
-	return &senders.Error{Class: senders.NotSent, Code: "source_unreadable", Text: "the recording could not be opened; check its permissions and disk", Err: err}
 }
 
 // failed classifies an answer that is no success. The guide names no

@@ -139,23 +139,11 @@ func captureDate(r call.Record) (string, error) {
 	if r.StartedAt.IsZero() {
 		return "", fieldError("missing_field", "call.started_at is missing; CallMiner needs ClientCaptureDate", nil)
 	}
-	zone, err := location(r.TimeZone)
+	zone, err := r.Location()
 	if err != nil {
 		return "", fieldError("bad_time_zone", "call.time_zone is neither an IANA name nor an offset such as +02:00", err)
 	}
 	return r.StartedAt.In(zone).Format(captureLayout), nil
-}
-
-func location(name string) (*time.Location, error) {
-	if strings.HasPrefix(name, "+") || strings.HasPrefix(name, "-") {
-		t, err := time.Parse("-07:00", name)
-		if err != nil {
-			return nil, err
-		}
-		_, offset := t.Zone()
-		return time.FixedZone("", offset), nil
-	}
-	return time.LoadLocation(name) // "" is UTC
 }
 
 // correlationID is ours to choose and the vendor's only guard against a

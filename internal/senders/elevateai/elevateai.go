@@ -14,7 +14,6 @@ package elevateai
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"net/http"
 	"strings"
 	"sync"
@@ -82,7 +81,7 @@ func (c *Client) declare(ctx context.Context, r *request, known map[string]strin
 		return "", err
 	}
 	if err := j.Declaring(); err != nil {
-		return "", notJournalled(err)
+		return "", senders.NotJournalled(err, nil)
 	}
 	answer := c.http.JSON(ctx, http.MethodPost, c.declareURL(), h, r.body)
 	if answer.Status != http.StatusCreated && answer.Status != http.StatusOK {
@@ -93,7 +92,7 @@ func (c *Client) declare(ctx context.Context, r *request, known map[string]strin
 		return "", err
 	}
 	if err := j.Declared(map[string]string{idName: id}); err != nil {
-		return "", notJournalled(err)
+		return "", senders.NotJournalled(err, nil)
 	}
 	return id, nil
 }
@@ -132,10 +131,6 @@ func (c *Client) ready(ctx context.Context) (http.Header, error) {
 	return http.Header{"X-Api-Token": {token}}, nil
 }
 
-func notJournalled(err error) *senders.Error {
-	return &senders.Error{Class: senders.NotSent, Code: "ledger", Text: "the ledger could not record the step, so it was not made", Err: err}
-}
-
 // upload is step 2.
 func (c *Client) upload(ctx context.Context, a senders.Attempt, r *request, id string, j senders.Journal) (senders.Receipt, error) {
 	contentType, prologue, epilogue, err := r.frame()
@@ -148,13 +143,13 @@ func (c *Client) upload(ctx context.Context, a senders.Attempt, r *request, id s
 	}
 	media, err := a.Open()
 	if err != nil {
-		return senders.Receipt{}, notOpened(err)
+		return senders.Receipt{}, senders.NotOpened(err)
 	}
 	gate := senders.NewBody(media, r.bytes, r.sha256, j, nil)
 	gate.Frame(prologue, epilogue)
 	if err := j.Sending(nil); err != nil {
 		gate.Close()
-		return senders.Receipt{}, notJournalled(err)
+		return senders.Receipt{}, senders.NotJournalled(err, nil)
 	}
 	h.Set("Content-Type", contentType)
 	answer := c.http.Media(ctx, http.MethodPost, c.uploadURL(id), h, gate)
@@ -163,17 +158,6 @@ func (c *Client) upload(ctx context.Context, a senders.Attempt, r *request, id s
 		return senders.Receipt{}, err
 	}
 	return c.readUploaded(ctx, a, answer, id)
-}
-
-func notOpened(err error) error {
-	var own *senders.Error
-	switch {
-	case errors.As(err, &own):
-		return own
-	case errors.Is(err, fs.ErrNotExist):
-		return &senders.Error{Class: senders.Changed, Code: "file_changed", Text: "the recording is gone from its place", Err: err}
-	}
-	return &senders.Error{Class: senders.NotSent, Code: "source_unreadable", Text: "the recording could not be opened; check its permissions and disk", Err: err}
 }
 
 // restAfter429 stands in where a 429 names no time; the vendor documents none.

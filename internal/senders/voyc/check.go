@@ -20,7 +20,7 @@ func (c *Client) Check(ctx context.Context) ([]senders.Finding, error) {
 	if err := c.deps.Lane.Wait(ctx); err != nil {
 		return nil, err
 	}
-	a := c.api.JSON(ctx, http.MethodGet, c.config.uploadDataURL(), bearer(token), nil)
+	a := c.api.JSON(ctx, http.MethodGet, c.config.uploadDataURL(), senders.Bearer(token), nil)
 	switch a.Status {
 	case 0:
 		return nil, fmt.Errorf("ask Voyc: %w", senders.Classify(a, c.deps.Now()))

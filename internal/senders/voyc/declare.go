@@ -16,9 +16,9 @@ import (
 // and nobody can be asked: it is a doubt.
 func (c *Client) declare(ctx context.Context, a senders.Attempt, d *declaration, j senders.Journal, ids map[string]string) (*target, error) {
 	if err := j.Declaring(); err != nil {
-		return nil, notJournalled(err, nil)
+		return nil, senders.NotJournalled(err, nil)
 	}
-	answer := c.api.JSON(ctx, http.MethodPost, c.config.uploadDataURL(), bearer(d.token), d.request.body)
+	answer := c.api.JSON(ctx, http.MethodPost, c.config.uploadDataURL(), senders.Bearer(d.token), d.request.body)
 	answer.Passed = true
 	if answer.Status < 200 || answer.Status > 299 {
 		return nil, c.declareFailed(answer, d.request)

@@ -115,7 +115,7 @@ func (c *Client) reserved(item call.Item) (map[string]string, error) {
 		values[fieldDirection] = r.Direction
 	}
 	if !r.StartedAt.IsZero() {
-		zone, err := location(r.TimeZone)
+		zone, err := r.Location()
 		if err != nil {
 			return nil, fieldError("bad_time_zone", "call.time_zone is neither an IANA name nor an offset such as +02:00", err)
 		}
@@ -180,18 +180,6 @@ func firstOf(texts ...string) string {
 		}
 	}
 	return ""
-}
-
-func location(name string) (*time.Location, error) {
-	if strings.HasPrefix(name, "+") || strings.HasPrefix(name, "-") {
-		t, err := time.Parse("-07:00", name)
-		if err != nil {
-			return nil, err
-		}
-		_, offset := t.Zone()
-		return time.FixedZone("", offset), nil
-	}
-	return time.LoadLocation(name) // "" is UTC
 }
 
 func encode(data map[string]any) ([]byte, error) {

@@ -39,7 +39,7 @@ func (c *Client) upload(ctx context.Context, up upload, media senders.Media, j s
 	}
 	if err := j.Sending(up.ids); err != nil {
 		gate.Close()
-		return senders.Receipt{}, notJournalled(err, up.ids)
+		return senders.Receipt{}, senders.NotJournalled(err, up.ids)
 	}
 	answer := c.storage.Media(ctx, up.target.Method, up.target.URL, header, gate)
 	if err := gate.Err(); err != nil {

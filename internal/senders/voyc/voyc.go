@@ -17,8 +17,6 @@ package voyc
 import (
 	"context"
 	"errors"
-	"io/fs"
-	"net/http"
 	"net/url"
 
 	"ingestd/internal/senders"
@@ -106,7 +104,7 @@ func (c *Client) Send(ctx context.Context, a senders.Attempt, j senders.Journal)
 	// conversation.
 	media, err := a.Open()
 	if err != nil {
-		return senders.Receipt{}, notOpened(err)
+		return senders.Receipt{}, senders.NotOpened(err)
 	}
 	if declare != nil {
 		if up.target, err = c.declare(ctx, a, declare, j, up.ids); err != nil {
@@ -146,27 +144,8 @@ func (c *Client) token() (string, error) {
 	return token, nil
 }
 
-func bearer(token string) http.Header {
-	return http.Header{"Authorization": {"Bearer " + token}}
-}
-
 func cancelled(err error) *senders.Error {
 	return &senders.Error{Class: senders.NotSent, Code: "cancelled", Text: "stopped before the request was made", Err: err}
-}
-
-func notJournalled(err error, ids map[string]string) *senders.Error {
-	return &senders.Error{Class: senders.NotSent, Code: "ledger", Text: "the ledger could not record the step, so it was not made", IDs: ids, Err: err}
-}
-
-func notOpened(err error) error {
-	var own *senders.Error
-	switch {
-	case errors.As(err, &own):
-		return own
-	case errors.Is(err, fs.ErrNotExist):
-		return &senders.Error{Class: senders.Changed, Code: "file_changed", Text: "the recording is gone from its place", Err: err}
-	}
-	return &senders.Error{Class: senders.NotSent, Code: "source_unreadable", Text: "the recording could not be opened; check its permissions and disk", Err: err}
 }
 
 // over is a target that ended before the recording was whole. If an earlier
