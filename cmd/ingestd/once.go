@@ -32,7 +32,7 @@ func (a *app) onceCommand() *cobra.Command {
 	return c
 }
 
-func (a *app) once(ctx context.Context, timeout time.Duration) error {
+func (a *app) once(ctx context.Context, timeout time.Duration) (err error) {
 	cfg, err := a.loadConfig()
 	if err != nil {
 		return err
@@ -53,7 +53,7 @@ func (a *app) once(ctx context.Context, timeout time.Duration) error {
 	if err != nil {
 		return err
 	}
-	defer led.Close()
+	defer closeLedger(led, &err)
 	before, err := led.Pending(ctx, sourceNames(cfg))
 	if err != nil {
 		return err
@@ -157,10 +157,16 @@ func (a *app) watchOnce(ctx context.Context, led *ledger.Ledger, p *pipeline.Pip
 			}
 			quiet = idle // twice in a row: the counts are not one instant's
 			line.draw(pending)
-			// Asking must stay cheap beside the work, whatever the backlog.
-			poll.Reset(max(100*time.Millisecond, 30*time.Since(began)))
+			poll.Reset(pollAfter(time.Since(began)))
 		}
 	}
+}
+
+// pollAfter is the pause after a question that took so long: asking must stay
+// cheap beside the work, whatever the backlog. But one slow answer of a busy
+// machine must not keep a finished run waiting: its end is asked for twice.
+func pollAfter(took time.Duration) time.Duration {
+	return min(max(100*time.Millisecond, 30*took), 2*time.Second)
 }
 
 func (a *app) onceSummary(before, now ledger.Pending, end onceEnd, sent int64, timeout time.Duration) error {

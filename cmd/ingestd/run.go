@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -42,7 +43,7 @@ func (a *app) runCommand() *cobra.Command {
 	return c
 }
 
-func (a *app) run(ctx context.Context) error {
+func (a *app) run(ctx context.Context) (err error) {
 	cfg, err := a.loadConfig()
 	if err != nil {
 		return err
@@ -59,11 +60,7 @@ func (a *app) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err := led.Close(); err != nil {
-			log.Error("close the ledger", "error", err)
-		}
-	}()
+	defer closeLedger(led, &err)
 	reload := make(chan os.Signal, 1)
 	signal.Notify(reload, syscall.SIGHUP)
 	defer signal.Stop(reload)
@@ -73,6 +70,15 @@ func (a *app) run(ctx context.Context) error {
 			return err
 		}
 		cfg = next
+	}
+}
+
+// closeLedger ends the use of the ledger. That it could not be closed is told
+// also by a command whose work is done: its disk fails.
+func closeLedger(led io.Closer, err *error) {
+	if failed := led.Close(); failed != nil && *err == nil {
+		*err = &problem{code: exitTemporary, what: "close the ledger: " + failed.Error(),
+			hint: "what was told as delivered is recorded; look at the ledger's disk before the next start"}
 	}
 }
 
