@@ -31,6 +31,9 @@ var (
 	// ErrMove: the transition is not in the table of docs/states.md; nothing
 	// was written. It is a defect of the caller.
 	ErrMove = errors.New("no such transition")
+	// ErrUnknown: the commit hangs. The write may still happen; that is decided
+	// before anything of a later one is.
+	ErrUnknown = errors.New("the commit hangs, its outcome is unknown")
 	// ErrFenced: an earlier write failed in a way that leaves the ledger
 	// unknown. The process must end and read everything anew.
 	ErrFenced = errors.New("ledger is fenced")
