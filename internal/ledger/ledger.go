@@ -19,7 +19,8 @@ type Options struct {
 	// WAL and its locks need one host's memory and POSIX locks that work.
 	AllowNetworkFS bool
 
-	space func(dir string) (free, size uint64, err error) // nil: freeSpace
+	space func(dir string) (free, size uint64, err error)                       // nil: freeSpace
+	check func(ctx context.Context, path string) (problems []string, err error) // nil: quickCheck
 }
 
 // Errors of the ledger. Compare with errors.Is.
@@ -64,20 +65,22 @@ func (e *OpenError) Unwrap() error { return e.Err }
 // Ledger is the daemon's open ledger. Its methods may be called from many
 // goroutines.
 type Ledger struct {
-	path   string
-	now    func() time.Time
-	log    *slog.Logger
-	boot   string
-	lock   *lock
-	water  *highWater
-	db     *sql.DB // one connection, owned by the writer
-	w      *writer
-	reader *Reader
-	space  func(dir string) (free, size uint64, err error)
-	low    atomic.Bool        // less than the watermark is free
-	health atomic.Value       // Health, without its Trouble
-	stop   context.CancelFunc // ends the watch
-	wg     sync.WaitGroup
+	path     string
+	now      func() time.Time
+	log      *slog.Logger
+	boot     string
+	lock     *lock
+	water    *highWater
+	db       *sql.DB // one connection, owned by the writer
+	w        *writer
+	reader   *Reader
+	space    func(dir string) (free, size uint64, err error)
+	check    func(ctx context.Context, path string) (problems []string, err error)
+	low      atomic.Bool // less than the watermark is free
+	healthMu sync.Mutex
+	health   Health             // without its Trouble
+	stop     context.CancelFunc // ends the watch and the daily check
+	wg       sync.WaitGroup
 }
 
 // BootID names this opening of the ledger; every event carries it.
