@@ -179,6 +179,16 @@ func (pl *pool) ask(ctx context.Context, asker senders.Reconciler, d ledger.Deli
 	return ledger.Step{To: ledger.InDoubt, Class: "asked", Reason: d.Reason, Text: v.Text, IDs: v.IDs, NextAttempt: now.Add(askAgain(d, now))}, false
 }
 
+// pauseForQuestion is pauseFor after a question. Questions and uploads go to
+// one vendor with one credential, so what stops the one stops the other; but
+// an account that may not ask may well upload.
+func (pl *pool) pauseForQuestion(e *senders.Error) time.Time {
+	if e.Code == senders.CodeForbidden {
+		return time.Time{}
+	}
+	return pl.pauseFor(e)
+}
+
 // unanswered is a question that got no verdict. What concerns the whole
 // destination pauses it, as in any attempt.
 func (pl *pool) unanswered(d ledger.Delivery, err error) (step ledger.Step, hopeless bool) {
@@ -193,7 +203,7 @@ func (pl *pool) unanswered(d ledger.Delivery, err error) (step ledger.Step, hope
 		step.To, step.Class, step.Reason, step.IDs = ledger.Held, string(e.Class), e.Code, e.IDs
 		return step, true
 	}
-	if until := pl.pauseFor(e); until.After(step.NextAttempt) {
+	if until := pl.pauseForQuestion(e); until.After(step.NextAttempt) {
 		step.NextAttempt = until
 	}
 	return step, false
