@@ -155,6 +155,15 @@ func (l *Ledger) NextDelivery(ctx context.Context, destination string) (time.Tim
 	return instant(next), next.Valid, nil
 }
 
+// DeliveryAt returns the state and the version of a delivery.
+func (l *Ledger) DeliveryAt(ctx context.Context, id int64) (state State, ver int64, err error) {
+	err = l.reader.row(ctx, "SELECT state, ver FROM deliveries WHERE id = ?", []any{id}, []any{&state, &ver})
+	if err != nil {
+		return "", 0, fmt.Errorf("read delivery %d: %w", id, err)
+	}
+	return state, ver, nil
+}
+
 // Job returns a delivery and its recording with Call and Audio, as of one
 // moment.
 func (l *Ledger) Job(ctx context.Context, deliveryID int64) (d Delivery, r Recording, err error) {

@@ -44,7 +44,8 @@ type Step struct {
 	Crashed      bool // crashes + 1
 }
 
-// Recovery says what a vendor's rows that a crash left in mid-way become.
+// Recovery says what a vendor's rows that a crash left in mid-way become; ""
+// leaves them for the start that knows the vendor.
 type Recovery struct {
 	Sending   State // Planned or Declared
 	Declaring State // Planned, InDoubt or Held

@@ -2,19 +2,15 @@ package ledger
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 	"time"
 )
 
 const (
-	lookEvery  = time.Second      // space, trouble and the mark
-	lockCheck  = time.Minute      // how often the lock file is compared with what is locked, and the WAL measured
-	checkEvery = 24 * time.Hour   // quick_check beside the work
-	checkQuiet = time.Minute      // without a commit: a quiet moment
-	checkLimit = 10 * time.Minute // a check that takes longer is given up: its read transaction holds the WAL
-	walLarge   = 64 << 20         // bytes: journal_size_limit; beyond it a reader holds the WAL
+	lookEvery = time.Second // space, trouble and the mark
+	lockCheck = time.Minute // how often the lock file is compared with what is locked, and the WAL measured
+	walLarge  = 64 << 20    // bytes: journal_size_limit; beyond it a reader holds the WAL
 )
 
 // Health is how the open ledger is. Times are zero before the first check.
@@ -27,9 +23,17 @@ type Health struct {
 
 // Health returns the last look at the ledger's surroundings; it asks nobody.
 func (l *Ledger) Health() Health {
-	h, _ := l.health.Load().(Health)
+	l.healthMu.Lock()
+	h := l.health
+	l.healthMu.Unlock()
 	h.Trouble = l.Trouble()
 	return h
+}
+
+func (l *Ledger) noteHealth(note func(*Health)) {
+	l.healthMu.Lock()
+	defer l.healthMu.Unlock()
+	note(&l.health)
 }
 
 // Trouble tells why no new work should begin, or nil. It costs nothing.
@@ -43,19 +47,16 @@ func (l *Ledger) Trouble() *Trouble {
 
 // monitor is the goroutine that looks after the ledger beside the writer.
 type monitor struct {
-	l          *Ledger
-	told       string // code of the trouble that was logged
-	walLarge   int64  // bytes
-	walTold    bool
-	looks      int
-	checked    time.Time // end of the last integrity check
-	commits    int64     // at the last minute
-	quietSince time.Time
+	l        *Ledger
+	told     string // code of the trouble that was logged
+	walLarge int64  // bytes
+	walTold  bool
+	looks    int
 }
 
 // watch looks at space and trouble every second and at the rest every minute.
 func (l *Ledger) watch(ctx context.Context) {
-	m := &monitor{l: l, walLarge: walLarge, checked: l.now(), quietSince: l.now()}
+	m := &monitor{l: l, walLarge: walLarge}
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
@@ -73,7 +74,7 @@ func (l *Ledger) watch(ctx context.Context) {
 			l.w.fence(err)
 			return
 		}
-		m.minutely(ctx)
+		m.minutely()
 	}
 }
 
@@ -110,59 +111,22 @@ func (l *Ledger) lookAtSpace() {
 		low += low / 8
 	}
 	l.low.Store(free < low)
-	h, _ := l.health.Load().(Health)
-	h.FreeBytes = free
-	l.health.Store(h)
+	l.noteHealth(func(h *Health) { h.FreeBytes = free })
 }
 
-func (m *monitor) minutely(ctx context.Context) {
+func (m *monitor) minutely() {
 	l := m.l
 	if err := makeBallast(filepath.Dir(l.path), l.space); err != nil {
 		l.log.Warn("no ballast beside the ledger", "error", err)
 	}
-	h, _ := l.health.Load().(Health)
-	h.WALBytes = 0
+	size := int64(0)
 	if info, err := os.Stat(l.path + "-wal"); err == nil {
-		h.WALBytes = info.Size()
+		size = info.Size()
 	}
-	large := h.WALBytes > m.walLarge
+	l.noteHealth(func(h *Health) { h.WALBytes = size })
+	large := size > m.walLarge
 	if large && !m.walTold {
-		l.log.Warn("the ledger's -wal grows because a reader keeps a transaction open; end it (lsof names who has the ledger open)", "bytes", h.WALBytes)
+		l.log.Warn("the ledger's -wal grows because a reader keeps a transaction open; end it (lsof names who has the ledger open)", "bytes", size)
 	}
 	m.walTold = large
-	if n := l.w.commits.Load(); n != m.commits {
-		m.commits, m.quietSince = n, l.now()
-	}
-	now := l.now()
-	if over := now.Sub(m.checked); over >= checkEvery && now.Sub(m.quietSince) >= checkQuiet || over >= 2*checkEvery {
-		m.check(ctx)
-		h.CheckedAt = m.checked
-	}
-	l.health.Store(h)
-}
-
-// check runs quick_check on a connection of its own, so that no query of the
-// daemon waits for it. Damage fences: what is sent on the word of a damaged
-// ledger may be wrong.
-func (m *monitor) check(ctx context.Context) {
-	l := m.l
-	began := l.now()
-	limited, cancel := context.WithTimeout(ctx, checkLimit)
-	defer cancel()
-	db := connect(l.path, dsnRead, 1)
-	defer db.Close()
-	problems, err := integrity(limited, db, false)
-	m.checked = l.now()
-	switch {
-	case ctx.Err() != nil:
-	case err != nil && broken(err) && !transient(err):
-		l.w.fence(fmt.Errorf("daily check: %w", err))
-	case err != nil:
-		l.log.Warn("the daily check of the ledger did not finish", "error", err)
-	case len(problems) > 0:
-		l.log.Error("the ledger is damaged; the daemon stops: keep the file and restore the last good backup", "problem", problems[0])
-		l.w.fence(fmt.Errorf("daily check: the ledger is damaged: %s", problems[0]))
-	default:
-		l.log.Info("the ledger is sound", "took", m.checked.Sub(began))
-	}
 }

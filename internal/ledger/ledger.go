@@ -19,7 +19,8 @@ type Options struct {
 	// WAL and its locks need one host's memory and POSIX locks that work.
 	AllowNetworkFS bool
 
-	space func(dir string) (free, size uint64, err error) // nil: freeSpace
+	space func(dir string) (free, size uint64, err error)                       // nil: freeSpace
+	check func(ctx context.Context, path string) (problems []string, err error) // nil: quickCheck
 }
 
 // Errors of the ledger. Compare with errors.Is.
@@ -31,6 +32,9 @@ var (
 	// ErrMove: the transition is not in the table of docs/states.md; nothing
 	// was written. It is a defect of the caller.
 	ErrMove = errors.New("no such transition")
+	// ErrUnknown: the commit hangs. The write may still happen; that is decided
+	// before anything of a later one is.
+	ErrUnknown = errors.New("the commit hangs, its outcome is unknown")
 	// ErrFenced: an earlier write failed in a way that leaves the ledger
 	// unknown. The process must end and read everything anew.
 	ErrFenced = errors.New("ledger is fenced")
@@ -61,20 +65,22 @@ func (e *OpenError) Unwrap() error { return e.Err }
 // Ledger is the daemon's open ledger. Its methods may be called from many
 // goroutines.
 type Ledger struct {
-	path   string
-	now    func() time.Time
-	log    *slog.Logger
-	boot   string
-	lock   *lock
-	water  *highWater
-	db     *sql.DB // one connection, owned by the writer
-	w      *writer
-	reader *Reader
-	space  func(dir string) (free, size uint64, err error)
-	low    atomic.Bool        // less than the watermark is free
-	health atomic.Value       // Health, without its Trouble
-	stop   context.CancelFunc // ends the watch
-	wg     sync.WaitGroup
+	path     string
+	now      func() time.Time
+	log      *slog.Logger
+	boot     string
+	lock     *lock
+	water    *highWater
+	db       *sql.DB // one connection, owned by the writer
+	w        *writer
+	reader   *Reader
+	space    func(dir string) (free, size uint64, err error)
+	check    func(ctx context.Context, path string) (problems []string, err error)
+	low      atomic.Bool // less than the watermark is free
+	healthMu sync.Mutex
+	health   Health             // without its Trouble
+	stop     context.CancelFunc // ends the watch and the daily check
+	wg       sync.WaitGroup
 }
 
 // BootID names this opening of the ledger; every event carries it.

@@ -32,6 +32,9 @@ func open(ctx context.Context, o Options, s schema) (_ *Ledger, err error) {
 	if o.space == nil {
 		o.space = freeSpace
 	}
+	if o.check == nil {
+		o.check = quickCheck
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -43,7 +46,7 @@ func open(ctx context.Context, o Options, s schema) (_ *Ledger, err error) {
 	if err := checkDir(dir, o.AllowNetworkFS); err != nil {
 		return nil, err
 	}
-	l := &Ledger{path: path, space: o.space, now: o.Now, log: o.Log, boot: randomHex(8), stop: func() {}}
+	l := &Ledger{path: path, space: o.space, check: o.check, now: o.Now, log: o.Log, boot: randomHex(8), stop: func() {}}
 	if l.lock, err = takeLock(ctx, dir); err != nil {
 		return nil, err
 	}
@@ -201,12 +204,13 @@ func (l *Ledger) openWriter(ctx context.Context, s schema, found located) (err e
 		}
 		l.lookAtSpace()
 	}
-	l.health.Store(Health{CheckedAt: l.now()}) // locate has just done it
+	l.noteHealth(func(h *Health) { h.CheckedAt = l.now() }) // locate has just done it
 	l.lookAtSpace()
 	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
 	l.stop = stop
 	l.wg.Go(l.w.run)
 	l.wg.Go(func() { l.watch(watch) })
+	l.wg.Go(func() { l.checkDaily(watch) })
 	return l.finishRestore(ctx)
 }
 

@@ -24,7 +24,8 @@ func RestAfterCrash(crashes int) time.Duration { return afterCrash << (2 * min(c
 // Recover deals with what a crash left in mid-way, before any worker starts:
 // deliveries that were being declared or sent go where the destination's
 // vendor allows, those past the gate are in doubt, and documents whose
-// indexing was cut short are finished. Running it again changes nothing.
+// indexing was cut short are finished. Running it again changes nothing; what
+// was left alone may go on in a later one.
 func (l *Ledger) Recover(ctx context.Context, how func(destination string) Recovery) (Recovered, error) {
 	var out Recovered
 	err := l.w.write(ctx, "recover", func(t *tx) error {
@@ -63,6 +64,9 @@ func (t *tx) recoverDelivery(d shortDelivery, how Recovery, out *Recovered) erro
 		s.To, s.Text = how.Sending, "the program stopped before the recording was whole at the vendor"
 	default:
 		s.To, s.Text = InDoubt, "the program stopped after the whole recording was sent and before the answer came"
+	}
+	if s.To == "" {
+		return nil
 	}
 	if s.To == Held {
 		s.Reason = "declare_in_doubt"

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -121,7 +122,7 @@ func TestDiskFull(t *testing.T) {
 			if d := deliveryByID(t, l, ds[0].ID); d.State != Held {
 				t.Errorf("the result: %+v", d)
 			}
-			(&monitor{l: l, walLarge: walLarge}).minutely(t.Context())
+			(&monitor{l: l, walLarge: walLarge}).minutely()
 			if info, err := os.Stat(filepath.Join(dir, ballastName)); err != nil || info.Size() != ballastSize {
 				t.Errorf("the ballast was not made again: %v", err)
 			}
@@ -351,20 +352,80 @@ func TestDailyCheck(t *testing.T) {
 	})
 }
 
+// While the daily check runs, for as long as it takes, the space is watched and
+// the mark is synced; and a stop does not wait for it.
+func TestDailyCheckHoldsNothingUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var free atomic.Uint64
+		free.Store(1 << 40)
+		var began, ended atomic.Bool
+		l, err := Open(t.Context(), Options{Path: filepath.Join(t.TempDir(), "ledger.db"),
+			space: func(string) (uint64, uint64, error) { return free.Load(), 1 << 40, nil },
+			check: func(ctx context.Context, _ string) ([]string, error) {
+				began.Store(true)
+				<-ctx.Done()
+				ended.Store(true)
+				return nil, ctx.Err()
+			}})
+		check(t, err)
+		_, ds := planned(t, l, "a.wav", "a", "", "alpha")
+		for !began.Load() {
+			time.Sleep(time.Second)
+		}
+		free.Store(1 << 20)
+		must[int64](t)(l.Move(t.Context(), ds[0].ID, ds[0].Ver, Step{From: Planned, To: Planned}))
+		time.Sleep(5 * lookEvery)
+		if l.Trouble() == nil || l.Health().FreeBytes != 1<<20 {
+			t.Errorf("the space is not watched: %+v", l.Health())
+		}
+		l.water.mu.Lock()
+		if l.water.dirty {
+			t.Error("the mark is not synced")
+		}
+		l.water.mu.Unlock()
+		if ended.Load() {
+			t.Fatal("the check was over too soon for this test to show anything")
+		}
+		at := time.Now()
+		check(t, l.Close())
+		if !ended.Load() || time.Since(at) > time.Second {
+			t.Errorf("closed after %s, check ended: %v", time.Since(at), ended.Load())
+		}
+	})
+}
+
+// A check that takes too long is given up, and the next day's is made.
+func TestDailyCheckIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var checks atomic.Int64
+		l, err := Open(t.Context(), Options{Path: filepath.Join(t.TempDir(), "ledger.db"), check: func(ctx context.Context, _ string) ([]string, error) {
+			checks.Add(1)
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}})
+		check(t, err)
+		time.Sleep(2*checkEvery + time.Hour)
+		if n := checks.Load(); n != 2 || l.FenceErr() != nil {
+			t.Errorf("%d checks in two days, %v", n, l.FenceErr())
+		}
+		check(t, l.Close())
+	})
+}
+
 // A reader that stays open holds the WAL: its growth is told once, and bounded
 // again when the reader goes.
 func TestPinnedWALIsTold(t *testing.T) {
 	l, _ := openTest(t)
 	var logged bytes.Buffer
 	l.log = slog.New(slog.NewTextHandler(&logged, nil))
-	m := &monitor{l: l, checked: l.now(), walLarge: 6 << 20}
+	m := &monitor{l: l, walLarge: 6 << 20}
 	reader, err := l.reader.db.BeginTx(t.Context(), nil)
 	check(t, err)
 	var n int
 	check(t, reader.QueryRow("SELECT count(*) FROM events").Scan(&n))
 	for range 4 {
 		check(t, l.w.write(t.Context(), "grow", note(strings.Repeat("x", 2<<20))))
-		m.minutely(t.Context())
+		m.minutely()
 	}
 	if size := l.Health().WALBytes; size < 6<<20 {
 		t.Errorf("the WAL has %d bytes", size)
@@ -380,7 +441,7 @@ func TestPinnedWALIsTold(t *testing.T) {
 	for range 3 {
 		check(t, l.w.write(t.Context(), "go on", note(strings.Repeat("x", 2<<20))))
 	}
-	m.minutely(t.Context())
+	m.minutely()
 	if size := l.Health().WALBytes; size > grown+1<<20 {
 		t.Errorf("it grows on: %d bytes after %d", size, grown)
 	}

@@ -140,7 +140,7 @@ func (w *writer) giveUp(o *op, cause error) error {
 			return fmt.Errorf("%w, the ledger is too slow: %w", errNotWritten, cause)
 		}
 		if w.waitsFor() == "" {
-			return fmt.Errorf("the commit hangs, its outcome is unknown: %w", cause)
+			return fmt.Errorf("%w: %w", ErrUnknown, cause)
 		}
 		select {
 		case err := <-o.done:

@@ -28,7 +28,7 @@ func (pl *pool) attempt(soft, ctx context.Context, job ledger.Job) {
 		pl.holdDamaged(ctx, d)
 		return
 	}
-	j := &journal{ctx: ctx, ledger: pl.p.ledger, id: d.ID, ver: d.Ver, state: d.State}
+	j := &journal{ctx: ctx, ledger: pl.p.ledger, id: d.ID, ver: d.Ver, row: d.State, state: d.State}
 	sendCtx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(soft, func() {

@@ -78,7 +78,7 @@ func (pl *pool) confirmed(d ledger.Delivery, v senders.Verdict, err error) ledge
 			s.Class, s.Reason = string(e.Class), ledger.Unconfirmable
 			break
 		}
-		if until := pl.pauseFor(e); until.After(s.NextAttempt) {
+		if until := pl.pauseForQuestion(e); until.After(s.NextAttempt) {
 			s.NextAttempt = until
 		}
 	case err != nil:

@@ -53,6 +53,9 @@ func (pl *pool) decide(ctx context.Context, d ledger.Delivery, rec ledger.Record
 		if v := recover(); v != nil {
 			pl.p.log.Error("sender panicked", "destination", pl.dest.Name, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 			s, err = pl.crashed(ledger.Step{To: ledger.InDoubt}, d.Crashes), nil
+			if s.To == ledger.InDoubt && d.Reason == ledger.ReasonRestored {
+				s.Reason = d.Reason // what the vendor says of it is judged by this
+			}
 		}
 	}()
 	if err := failpoint.Hit("doubt.before"); err != nil {
@@ -155,6 +158,11 @@ func (pl *pool) ask(ctx context.Context, asker senders.Reconciler, d ledger.Deli
 		return pl.acceptance(ledger.Step{Class: classDuplicate, Text: v.Text, IDs: v.IDs}), false
 	case v.Outcome == senders.Present:
 		return pl.acceptance(ledger.Step{Class: "present", Text: v.Text, IDs: v.IDs}), false
+	case v.Outcome == senders.Void && d.Reason == ledger.ReasonRestored:
+		// An id that waited still when it was asked about after the restore was
+		// not given up before it; of this one nobody knows what followed it.
+		return ledger.Step{To: ledger.Held, Class: "void", Reason: ledger.ReasonRestored, IDs: v.IDs,
+			Text: "the vendor gave up what this ledger knows of, but the ledger was older than what ran here, so another upload may have followed; look it up at the vendor, then `ingestd retry` sends it again"}, true
 	case v.Outcome == senders.Void:
 		return ledger.Step{To: ledger.Planned, Class: "void", Reason: "void", Text: v.Text, IDs: v.IDs, NextAttempt: now}, false
 	case v.Outcome == senders.Absent && d.Reason == reasonAbsent:
@@ -171,6 +179,16 @@ func (pl *pool) ask(ctx context.Context, asker senders.Reconciler, d ledger.Deli
 	return ledger.Step{To: ledger.InDoubt, Class: "asked", Reason: d.Reason, Text: v.Text, IDs: v.IDs, NextAttempt: now.Add(askAgain(d, now))}, false
 }
 
+// pauseForQuestion is pauseFor after a question. Questions and uploads go to
+// one vendor with one credential, so what stops the one stops the other; but
+// an account that may not ask may well upload.
+func (pl *pool) pauseForQuestion(e *senders.Error) time.Time {
+	if e.Code == senders.CodeForbidden {
+		return time.Time{}
+	}
+	return pl.pauseFor(e)
+}
+
 // unanswered is a question that got no verdict. What concerns the whole
 // destination pauses it, as in any attempt.
 func (pl *pool) unanswered(d ledger.Delivery, err error) (step ledger.Step, hopeless bool) {
@@ -185,7 +203,7 @@ func (pl *pool) unanswered(d ledger.Delivery, err error) (step ledger.Step, hope
 		step.To, step.Class, step.Reason, step.IDs = ledger.Held, string(e.Class), e.Code, e.IDs
 		return step, true
 	}
-	if until := pl.pauseFor(e); until.After(step.NextAttempt) {
+	if until := pl.pauseForQuestion(e); until.After(step.NextAttempt) {
 		step.NextAttempt = until
 	}
 	return step, false

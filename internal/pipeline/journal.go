@@ -18,21 +18,32 @@ type journal struct {
 
 	mu      sync.Mutex
 	ver     int64
-	state   ledger.State
+	row     ledger.State // where the ledger has it, as far as is known
+	state   ledger.State // the last step that was recorded, and so may have been taken
+	hung    []hung
 	started bool // the attempt was counted
 	gate    bool
 	ended   bool
 	err     error // the first failure to record a step
 }
 
+// hung is a write of which it is not known whether it happened. The step that
+// it stands for was not taken.
+type hung struct {
+	to  ledger.State
+	end bool // by finish
+}
+
 var errAttemptEnded = errors.New("the attempt has already been answered")
 
-func (j *journal) move(steps ...ledger.Step) error {
+func (j *journal) move(steps ...ledger.Step) error { return j.write(false, steps) }
+
+func (j *journal) write(end bool, steps []ledger.Step) error {
 	if j.ended {
 		return errAttemptEnded
 	}
 	for i := range steps {
-		steps[i].From = j.state
+		steps[i].From = j.row
 		if i > 0 {
 			steps[i].From = steps[i-1].To
 		}
@@ -40,15 +51,36 @@ func (j *journal) move(steps ...ledger.Step) error {
 	if !j.started && steps[0].To != j.state {
 		steps[0].BeginAttempt, j.started = true, true
 	}
+	to := steps[len(steps)-1].To
 	ver, err := j.ledger.Move(j.ctx, j.id, j.ver, steps...)
+	if errors.Is(err, ledger.ErrUnknown) {
+		j.hung = append(j.hung, hung{to, end})
+	}
 	if err != nil {
 		if j.err == nil {
 			j.err = err
 		}
 		return err
 	}
-	j.ver, j.state = ver, steps[len(steps)-1].To
+	j.ver, j.row, j.state = ver, to, to
 	return nil
+}
+
+// adopt looks which of the writes that hung happened: at most one, because
+// each went out from the same version. done is true when it was the end of the
+// attempt. It returns ErrStale when the row is not ours any more.
+func (j *journal) adopt() (done bool, err error) {
+	state, ver, err := j.ledger.DeliveryAt(j.ctx, j.id)
+	if err != nil {
+		return false, err
+	}
+	for _, h := range j.hung {
+		if ver == j.ver+1 && state == h.to {
+			j.ver, j.row, j.hung = ver, state, nil
+			return h.end, nil
+		}
+	}
+	return false, ledger.ErrStale
 }
 
 func (j *journal) Declaring() error {
@@ -85,13 +117,21 @@ func (j *journal) Committing() error {
 	return nil
 }
 
-// finish records the end of the attempt; nothing may follow it.
+// finish records the end of the attempt; nothing may follow it. Where an
+// earlier write hung, it goes on from what became of that: the ledger decides
+// one write after the other, so that it is decided before this one is.
 func (j *journal) finish(steps ...ledger.Step) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	started := j.started
 	j.started = true // the last step never begins an attempt
-	err := j.move(steps...)
+	err := j.write(true, steps)
+	if errors.Is(err, ledger.ErrStale) && len(j.hung) > 0 {
+		var done bool
+		if done, err = j.adopt(); err == nil && !done {
+			err = j.write(true, steps)
+		}
+	}
 	j.started, j.ended = started, err == nil
 	return err
 }

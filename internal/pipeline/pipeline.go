@@ -210,11 +210,11 @@ func (p *Pipeline) recover(ctx context.Context) error {
 		return fmt.Errorf("recover: %w", err)
 	}
 	done, err := p.ledger.Recover(ctx, func(destination string) ledger.Recovery {
-		r := ledger.Recovery{Declaring: ledger.Planned, Sending: ledger.Planned}
 		pl, ok := p.pools[destination]
 		if !ok {
-			return r
+			return ledger.Recovery{} // its vendor is not known now: it waits for it
 		}
+		r := ledger.Recovery{Declaring: ledger.Planned, Sending: ledger.Planned}
 		traits := pl.dest.Sender.Traits()
 		if traits.ReuseDeclared {
 			r.Sending = ledger.Declared

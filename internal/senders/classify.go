@@ -63,7 +63,7 @@ func classify(a Answer) (Class, string, string) {
 	case s == http.StatusUnauthorized:
 		return Auth, "auth", "the vendor refused the credentials; check the destination's client id, secret or token"
 	case s == http.StatusForbidden:
-		return Auth, "forbidden", "the credentials are valid but may not do this; ask the vendor to grant access"
+		return Auth, CodeForbidden, "the credentials are valid but may not do this; ask the vendor to grant access"
 	case s == http.StatusTooManyRequests:
 		return RateLimited, "rate_limited", "the vendor's request limit is reached; lower the destination's rate if this repeats"
 	case s == http.StatusNotFound:

@@ -60,6 +60,10 @@ type Error struct {
 // nobody will use, because its answer was lost. The ledger counts them.
 const CodeOrphanDeclare = "orphan_declare"
 
+// CodeForbidden is the code of a 403: the credentials are good, and may not do
+// what was asked for.
+const CodeForbidden = "forbidden"
+
 // IDs are vendor ids by name. Printed, they show the names only: those that
 // begin with "_" are secrets.
 type IDs map[string]string

@@ -176,6 +176,7 @@ const (
 	// when it stands for doubt_settle.
 	Absent
 	// Void: the vendor says that what was sent under the step-1 ids came to
-	// nothing and never will. Step 1 is repeated at once.
+	// nothing and never will. Step 1 is repeated at once, unless the ledger is
+	// a restored one: then the ids may be older than the vendor's newest.
 	Void
 )
