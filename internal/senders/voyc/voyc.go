@@ -77,7 +77,7 @@ func New(c Config, d senders.Deps) (*Client, error) {
 
 // Traits implements senders.Sender.
 func (c *Client) Traits() senders.Traits {
-	return senders.Traits{TwoStep: true, ReuseDeclared: true, DeclareOnce: c.config.OnDoubt != senders.OnDoubtResend}
+	return senders.Traits{TwoStep: true, ReuseDeclared: true, DeclareOnce: c.config.OnDoubt != senders.OnDoubtResend, MaxBytes: maxBytes}
 }
 
 // Usable implements senders.Perishable.
