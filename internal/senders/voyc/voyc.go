@@ -93,6 +93,12 @@ func (c *Client) Send(ctx context.Context, a senders.Attempt, j senders.Journal)
 	if up.reused && !c.Usable(a) {
 		return senders.Receipt{}, c.over(up, nil)
 	}
+	if up.reused {
+		if why := up.target.wrong(c.trusted, c.config.UploadHosts); why != "" { // it was kept under other settings
+			return senders.Receipt{}, &senders.Error{Class: senders.Held, Code: "ssrf",
+				Text: "the upload address that was kept is one " + why + "; look the recording up at Voyc, then `ingestd retry` makes a new conversation"}
+		}
+	}
 	var declare *declaration
 	if up.target == nil {
 		var err error
