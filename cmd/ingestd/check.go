@@ -47,6 +47,7 @@ func (a *app) checkCommand() *cobra.Command {
 			findings := []finding{{levelOK, "configuration", fmt.Sprintf("%s: %d source(s), %d destination(s)", a.configPath, len(cfg.Sources), len(cfg.Destinations))}}
 			findings = append(findings, checkMachine(cfg, a.now())...)
 			findings = append(findings, checkSecrets(cfg)...)
+			findings = append(findings, a.exposed(cfg)...)
 			if online {
 				findings = append(findings, a.checkOnline(c.Context(), cfg)...)
 			}
@@ -139,9 +140,6 @@ func checkSource(s config.Source, add func(level, what, format string, args ...a
 	add(levelOK, what, "%s on %s: %s", s.Path, kind, mode)
 	if len(s.Call.Fields) > 0 && s.Call.Fields["agent_channel"] == "" && s.Call.Fields["leg"] == "" {
 		add(levelWarn, what, "agent_channel is not mapped: of recordings with two channels no vendor learns which is the agent; mono recordings need nothing")
-	}
-	if info.Mode().Perm()&0o002 != 0 && info.Mode()&os.ModeSticky == 0 {
-		add(levelWarn, what, "%s is world-writable without the sticky bit; anybody can replace recordings (chmod +t)", s.Path)
 	}
 	dirs, unmovable := 0, 0
 	_ = filepath.WalkDir(s.Path, func(path string, d os.DirEntry, err error) error {

@@ -48,6 +48,7 @@ func (a *app) once(ctx context.Context, timeout time.Duration) (err error) {
 	if err := readableSecrets(cfg); err != nil {
 		return err
 	}
+	a.warnExposed(cfg, log)
 	collectRarely()
 	led, err := ledger.Open(ctx, ledger.Options{Path: cfg.Ledger.Path, Now: a.now, Log: log})
 	if err != nil {

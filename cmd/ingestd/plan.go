@@ -28,8 +28,10 @@ func (a *app) planCommand() *cobra.Command {
 			"would, without waiting, sending or moving anything, and show what pairs with what, the call\n" +
 			"record, each destination's request, and everything refused with its reason. What an existing\n" +
 			"ledger says was sent before is marked. One line a recording; everything with PATHs or --verbose.\n\n" +
-			"--explain traces one expression over every recording: call.started_at, call.custom.Site, accept,\n" +
-			"sidecar.users.media_key.",
+			"--explain traces one expression, part by part, over every recording (or those among the PATHs):\n" +
+			"call.started_at, call.custom.Site, accept, sidecar.users.media_key, destination.acme.fields.Agent.\n" +
+			"What a sidecar says of its rows (sidecar.users.key, where, prefer, at) is traced over every row,\n" +
+			"or those of the documents among the PATHs and those with the key of a recording among them.",
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.plan(c.Context(), args, planView{verbose: verbose || len(args) > 0, explain: explain})
 		},
@@ -81,6 +83,7 @@ type plannedDelivery struct {
 	Reason      *string                           `json:"reason"`
 	ReasonText  *string                           `json:"reason_text"`
 
+	id    int64
 	steps []string // of Request, in the order they are made
 }
 
@@ -123,6 +126,12 @@ func (a *app) plan(ctx context.Context, args []string, view planView) error {
 	if err != nil {
 		return err
 	}
+	var explain *explainer
+	if view.explain != "" {
+		if explain, err = newExplainer(cfg, view.explain); err != nil {
+			return err
+		}
+	}
 	dir, err := os.MkdirTemp("", "ingestd-plan-")
 	if err != nil {
 		return err
@@ -137,19 +146,18 @@ func (a *app) plan(ctx context.Context, args []string, view planView) error {
 	if err != nil {
 		return err
 	}
-	if err := explainable(cfg, view.explain); err != nil {
-		return err
-	}
 	if err := p.Run(ctx, ctx); err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {
 		return &problem{code: exitTemporary, what: "stopped by a signal", hint: "run ingestd plan again"}
 	}
-	if view.explain != "" {
-		return a.explain(ctx, &planner{led: led, p: p}, view.explain)
+	pl := &planner{led: led, p: p, only: only}
+	if explain != nil {
+		return a.explain(ctx, pl, explain)
 	}
-	return a.printPlans(ctx, &planner{led: led, p: p, known: a.ledgerBeside(ctx, cfg), only: only != nil}, view.verbose)
+	pl.known = a.ledgerBeside(ctx, cfg)
+	return a.printPlans(ctx, pl, view.verbose)
 }
 
 // ledgerBeside opens the real ledger, if there is one that may be read.
@@ -168,8 +176,8 @@ func (a *app) ledgerBeside(ctx context.Context, cfg *config.Config) *ledger.Read
 type planner struct {
 	led   *ledger.Ledger // thrown away afterwards
 	p     *pipeline.Pipeline
-	known *ledger.Reader // the real one; may be nil
-	only  bool           // some recordings were asked for, not all
+	known *ledger.Reader                // the real one; may be nil
+	only  func(source, rel string) bool // what was asked for; nil: everything
 }
 
 // within turns arguments into a filter over source and relative path.
@@ -213,12 +221,7 @@ func (a *app) printPlans(ctx context.Context, pl *planner, verbose bool) error {
 		defer pl.known.Close()
 	}
 	sum := planSummary{States: map[string]int{}, Reasons: map[string]int{}}
-	last := int64(0)
-	err := pl.led.Reader().List(ctx, ledger.Filter{}, func(row ledger.Row) error {
-		if row.ID == last {
-			return nil // a further delivery of the recording printed before
-		}
-		last = row.ID
+	err := pl.recordings(ctx, func(row ledger.Row) error {
 		one, err := pl.one(ctx, row.ID)
 		if err != nil {
 			return err
@@ -236,7 +239,7 @@ func (a *app) printPlans(ctx context.Context, pl *planner, verbose bool) error {
 	if err != nil {
 		return err
 	}
-	if !pl.only { // else other recordings have them
+	if pl.only == nil { // else other recordings have them
 		if err := a.printUnmatched(ctx, pl, &sum.Unmatched); err != nil {
 			return err
 		}
@@ -315,7 +318,7 @@ func agentUnknown(r ledger.ShownRecording) bool {
 }
 
 func (pl *planner) delivery(ctx context.Context, row ledger.Row) (planned plannedDelivery, err error) {
-	planned = plannedDelivery{Destination: deref(row.Destination), Reason: row.Reason, ReasonText: row.ReasonText}
+	planned = plannedDelivery{id: derefInt(row.DeliveryID), Destination: deref(row.Destination), Reason: row.Reason, ReasonText: row.ReasonText}
 	planned.Refused = row.State != string(ledger.Planned)
 	if pl.known != nil {
 		id, state, err := pl.known.Carrier(ctx, planned.Destination, deref(row.IdempotencyKey))
@@ -326,7 +329,7 @@ func (pl *planner) delivery(ctx context.Context, row ledger.Row) (planned planne
 			return planned, err
 		}
 	}
-	requests, err := pl.p.Request(ctx, derefInt(row.DeliveryID))
+	requests, err := pl.p.Request(ctx, planned.id)
 	var refused *senders.Error
 	if err != nil && !errors.As(err, &refused) {
 		return planned, err

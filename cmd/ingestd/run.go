@@ -55,6 +55,7 @@ func (a *app) run(ctx context.Context) (err error) {
 	if err := readableSecrets(cfg); err != nil {
 		return err
 	}
+	a.warnExposed(cfg, log)
 	collectRarely()
 	led, err := ledger.Open(ctx, ledger.Options{Path: cfg.Ledger.Path, Now: a.now, Log: log})
 	if err != nil {
@@ -125,6 +126,7 @@ func (a *app) generation(ctx context.Context, cfg *config.Config, led *ledger.Le
 			}
 			notify(log, reloadingState())
 			log.Info("configuration loaded again")
+			a.warnExposed(fresh, log)
 			next = fresh
 			stop()
 			time.AfterFunc(drainTime, cut)

@@ -166,7 +166,7 @@ func Load(r io.Reader, name string) (*Config, error) {
 	if len(data) > maxBytes {
 		return nil, &Error{File: name, Defects: []Defect{{Text: fmt.Sprintf("is larger than %d bytes", maxBytes), Hint: "is this the right file?"}}}
 	}
-	text := strings.TrimPrefix(string(data), "\ufeff")
+	text := unmarked(string(data))
 	if line := tooDeep(text); line > 0 {
 		return nil, &Error{File: name, Defects: []Defect{{Line: line, Text: "is nested far deeper than any configuration", Hint: "is this the right file?"}}}
 	}

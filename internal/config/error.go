@@ -148,8 +148,17 @@ var secretValue = regexp.MustCompile(`(?i)(plain:)[^"'\n]*|([\w-]*(?:secret|toke
 // credential is the credential.
 func syntax(err toml.ParseError, text string) Defect {
 	d := Defect{Line: err.Position.Line, Text: err.Message}
-	if lines := strings.Split(text, "\n"); d.Line <= len(lines) && mask(lines[d.Line-1]) != lines[d.Line-1] {
+	suspect, lines := text, strings.Split(text, "\n")
+	drawable := d.Line >= 1 && d.Line <= len(lines) // of some errors on the first line the parser says 0
+	if drawable {
+		suspect = lines[d.Line-1]
+	}
+	if mask(suspect) != suspect {
 		d.Text, d.Hint = "this value is no TOML", `a string stands in quotes: "cred:callminer"`
+	}
+	if !drawable {
+		d.Line = 0
+		return d
 	}
 	_, excerpt, found := strings.Cut(err.ErrorWithPosition(), "\n\n")
 	if _, drawn, ok := strings.Cut(excerpt, "\n\n"); found && ok {

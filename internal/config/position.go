@@ -11,7 +11,19 @@ import (
 // needs to know headers, keys, and where a value of several lines ends.
 type positions map[string]int
 
-// index reads the lines of an accepted TOML text.
+// unmarked takes the byte-order marks off a text: the library reads over one
+// of any kind, and the first line would begin with it here.
+func unmarked(text string) string {
+	for before := ""; before != text; {
+		before = text
+		for _, mark := range []string{"\ufeff", "\xff\xfe", "\xfe\xff"} {
+			text = strings.TrimPrefix(text, mark)
+		}
+	}
+	return text
+}
+
+// index reads the lines of an accepted TOML text without marks.
 func index(text string) positions {
 	p := positions{}
 	tables := map[string]int{} // array of tables -> elements so far

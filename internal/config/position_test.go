@@ -102,6 +102,7 @@ func FuzzLoad(f *testing.F) {
 func FuzzIndex(f *testing.F) {
 	f.Add(laidOut)
 	f.Fuzz(func(t *testing.T, text string) {
+		text = unmarked(text)
 		var v map[string]any
 		if _, err := toml.Decode(text, &v); err != nil {
 			return

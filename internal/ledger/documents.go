@@ -44,6 +44,32 @@ func (l *Ledger) DocumentsAt(ctx context.Context, source string, paths []string)
 	return out, nil
 }
 
+// Documents calls fn for the path of every document of a source that is there,
+// good or bad, in the order they were first seen.
+func (r *Reader) Documents(ctx context.Context, source string, fn func(path string) error) error {
+	for after := int64(0); ; {
+		var page []string
+		err := r.rows(ctx, "SELECT id, path FROM documents WHERE id > ? AND source = ? AND state <> 'gone' ORDER BY id LIMIT ?",
+			[]any{after, source, orphanPage}, func(rows *sql.Rows) error {
+				var path []byte
+				err := rows.Scan(&after, &path)
+				page = append(page, string(path))
+				return err
+			})
+		if err != nil {
+			return fmt.Errorf("list documents: %w", err)
+		}
+		for _, path := range page {
+			if err := fn(path); err != nil {
+				return err
+			}
+		}
+		if len(page) < orphanPage {
+			return nil
+		}
+	}
+}
+
 // SeeDocuments inserts a settling row for each document, or lets the row of
 // its path settle anew, as one transaction. State and reason are ignored.
 func (l *Ledger) SeeDocuments(ctx context.Context, seen []Seen) error {

@@ -3,6 +3,7 @@ package ledger
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -188,6 +189,30 @@ func TestSmallDocumentIsOneWrite(t *testing.T) {
 	}
 	if n := queryInt(t, l, "SELECT count(*) FROM documents WHERE unfinished = 1"); n != 0 {
 		t.Error("left unfinished")
+	}
+}
+
+// Every document of the source that is there, over more than one page.
+func TestDocuments(t *testing.T) {
+	l, _ := openTest(t)
+	var seen []Seen
+	var want []string
+	for i := range orphanPage + 2 {
+		path := fmt.Sprintf("%04d.csv", i)
+		seen = append(seen, Seen{Source: "s", Path: path, Look: lookOf(3)}, Seen{Source: "other", Path: path, Look: lookOf(3)})
+		want = append(want, path)
+	}
+	check(t, l.SeeDocuments(t.Context(), seen))
+	bad, gone := documentAt(t, l, want[1]), documentAt(t, l, want[2])
+	check(t, l.FailDocument(t.Context(), bad.ID, bad.Ver, "header", "bad", nil))
+	check(t, l.DocumentGone(t.Context(), gone.ID, gone.Ver))
+	var got []string
+	check(t, l.Reader().Documents(t.Context(), "s", func(path string) error { got = append(got, path); return nil }))
+	if diff := cmp.Diff(slices.Delete(want, 2, 3), got); diff != "" {
+		t.Error(diff)
+	}
+	if err := l.Reader().Documents(t.Context(), "s", func(string) error { return errors.ErrUnsupported }); !errors.Is(err, errors.ErrUnsupported) {
+		t.Error(err)
 	}
 }
 

@@ -2,6 +2,7 @@ package mapping
 
 import (
 	"errors"
+	"maps"
 
 	"ingestd/internal/call"
 )
@@ -9,13 +10,14 @@ import (
 // Fields are the expressions of [destination.fields]. Safe for concurrent use.
 type Fields struct {
 	names    []string
+	texts    map[string]string // as configured
 	programs map[string]*program
 }
 
 // CompileFields checks every expression over call, file, audio and delivery.
 // The error joins one *CompileError for each mistake.
 func CompileFields(fields map[string]string) (*Fields, error) {
-	f := &Fields{names: sortedKeys(fields), programs: map[string]*program{}}
+	f := &Fields{names: sortedKeys(fields), texts: maps.Clone(fields), programs: map[string]*program{}}
 	c := newCompiler(itemTypes(), defaults{})
 	for _, name := range f.names {
 		f.programs[name] = c.compile("fields."+name, "fields."+name, fields[name])
@@ -46,7 +48,10 @@ func (f *Fields) Eval(item call.Item) (map[string]string, error) {
 
 // Text is a single expression of a destination, such as a correlation id.
 // Safe for concurrent use.
-type Text struct{ program *program }
+type Text struct {
+	program *program
+	text    string // as configured
+}
 
 // CompileText checks one expression over call, file, audio and delivery. The
 // error is a *CompileError whose Field is name.
@@ -56,7 +61,7 @@ func CompileText(name, expr string) (*Text, error) {
 	if p == nil {
 		return nil, c.errs[0]
 	}
-	return &Text{p}, nil
+	return &Text{p, expr}, nil
 }
 
 // Eval gives the text, "" when the value is absent. The error is a *FieldError.

@@ -18,6 +18,9 @@ type rowPrograms struct {
 	mediaKey, mediaAt      *program
 }
 
+// rowText is an expression over a sidecar's rows as configured.
+type rowText struct{ sidecar, text string }
+
 // rowTypes declares what expressions over rows see: the row, and the names of
 // the file it stands in.
 func rowTypes() types.Map {
@@ -46,6 +49,8 @@ func (s *Source) compileRows(sc SidecarExprs) []error {
 		field := "sidecar." + sc.Name + "." + key
 		if c == media {
 			s.texts[field] = text
+		} else {
+			s.rowTexts[field] = rowText{sc.Name, text}
 		}
 		return c.compile(field, field, text)
 	}

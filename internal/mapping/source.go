@@ -39,7 +39,8 @@ type Source struct {
 	rows     map[string]rowPrograms // by sidecar
 	stated   map[string]*program    // of Integrity, by key
 	parts    *program
-	texts    map[string]string // expressions over a recording as configured, by field
+	texts    map[string]string  // expressions over a recording as configured, by field
+	rowTexts map[string]rowText // those over a sidecar's rows
 }
 
 // Env is what is known of one recording. A sidecar without an entry in Docs is
@@ -56,7 +57,7 @@ var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 // CompileSource checks everything. The error joins one *CompileError for each
 // mistake.
 func CompileSource(c SourceConfig) (*Source, error) {
-	s := &Source{call: map[string]*program{}, custom: map[string]*program{}, rows: map[string]rowPrograms{}, texts: map[string]string{}, stated: map[string]*program{}}
+	s := &Source{call: map[string]*program{}, custom: map[string]*program{}, rows: map[string]rowPrograms{}, texts: map[string]string{}, rowTexts: map[string]rowText{}, stated: map[string]*program{}}
 	errs := s.settings(c)
 	for _, sc := range c.Sidecars {
 		s.sidecars = append(s.sidecars, sc.Name)

@@ -102,6 +102,9 @@ type content struct {
 
 // whole takes the file as it is.
 func (f *feed) whole(ctx context.Context, _ ledger.Recording, env *mapping.Env, _ *group, file *os.File, entry watcher.Entry) (c content, d *ledger.Decision, err error) {
+	if d := f.oversized(entry.Identity.Size); d != nil {
+		return c, d, nil
+	}
 	if c.sum, err = f.hash(ctx, file, entry); err != nil {
 		return c, nil, err
 	}
@@ -164,6 +167,25 @@ func derefOr(d *ledger.Decision) ledger.Decision {
 		return ledger.Decision{}
 	}
 	return *d
+}
+
+// oversized refuses, before it is read, a recording of so many bytes that no
+// destination of its source would take it: a sparse file of a terabyte costs
+// its writer nothing, and us an hour. What some take is read, and refused by
+// the others.
+func (f *feed) oversized(bytes int64) *ledger.Decision {
+	most, whose := int64(0), ""
+	for _, name := range f.src.Destinations {
+		limit := f.p.pools[name].dest.Sender.Traits().MaxBytes
+		if limit == 0 || bytes <= limit {
+			return nil
+		}
+		if limit > most {
+			most, whose = limit, name
+		}
+	}
+	d := quarantine("too_large", fmt.Sprintf("it has %d bytes, and of its source's destinations %s takes the most, %d; it was not read: split it, or exclude such files", bytes, whose, most))
+	return &d
 }
 
 // takesArchives tells whether a destination of the source takes archives of

@@ -170,10 +170,8 @@ func (f *feed) indexRows(s sidecar.Config, rel string, row sidecar.Row) []ledger
 		return bad("bad_where", err.Error())
 	case !wanted:
 		return nil
-	case s.Pair != sidecar.PairKey:
-		return []ledger.IndexRow{out}
 	}
-	keys, err := f.src.Mapping.RowKeys(s.Name, rel, row.Value)
+	keys, err := f.keysOf(s, rel, row.Value)
 	if err != nil {
 		return bad("bad_key", err.Error())
 	}
@@ -186,6 +184,14 @@ func (f *feed) indexRows(s sidecar.Config, rel string, row sidecar.Row) []ledger
 		rows[i].Key = key
 	}
 	return rows
+}
+
+// keysOf are the keys under which a row is found.
+func (f *feed) keysOf(s sidecar.Config, rel string, row map[string]any) ([]string, error) {
+	if s.Pair != sidecar.PairKey {
+		return []string{s.DocumentKey(rel)}, nil
+	}
+	return f.src.Mapping.RowKeys(s.Name, rel, row)
 }
 
 // documentText is the sentence of a document's defect; the code stands beside

@@ -47,6 +47,9 @@ func (f *feed) merge(ctx context.Context, r ledger.Recording, env *mapping.Env, 
 	}
 	defer other.file.Close()
 	legs := []leg{{path: r.Path, id: r.ID, file: file, entry: entry}, other}
+	if d, err := f.unfit(legs[0], legs[1]); d != nil || err != nil {
+		return content{}, d, err
+	}
 	if d, err := f.inspect(ctx, *env, legs); d != nil || err != nil {
 		return content{}, d, err
 	}
@@ -72,6 +75,8 @@ type leg struct {
 	sha256 string
 }
 
+func (l leg) media() media.Leg { return media.Leg{R: l.file, Size: l.entry.Identity.Size} }
+
 func (l leg) part() ledger.Part {
 	return ledger.Part{RecordingID: l.id, Path: l.path, Identity: identity(l.entry.Identity), SHA256: l.sha256}
 }
@@ -96,7 +101,7 @@ func (f *feed) follow(ctx context.Context, r ledger.Recording, g *group, file *o
 	i := slices.IndexFunc(parts, func(p ledger.Part) bool { return p.Path == r.Path })
 	if i >= 0 {
 		same := sameFile(parts[i].Identity, entry.Identity)
-		if !same { // perhaps the same content, copied again
+		if !same && parts[i].Identity.Size == entry.Identity.Size { // perhaps the same content, copied again
 			sum, err := f.hash(ctx, file, entry)
 			if err != nil {
 				return ledger.Decision{}, err
@@ -154,6 +159,23 @@ func (f *feed) openLeg(ctx context.Context, r ledger.Recording, g *group) (leg, 
 	return l, nil, nil
 }
 
+// unfit refuses, before the legs are read, those that cannot be merged or whose
+// merged file no destination would take. Which is left does not matter yet.
+func (f *feed) unfit(a, b leg) (*ledger.Decision, error) {
+	if d := f.oversized(max(a.entry.Identity.Size, b.entry.Identity.Size)); d != nil {
+		return d, nil
+	}
+	m, err := media.Merge(a.media(), b.media())
+	var bad *media.Error
+	if errors.As(err, &bad) {
+		d := quarantine(bad.Code, bad.Text)
+		return &d, nil
+	} else if err != nil {
+		return nil, err
+	}
+	return f.oversized(m.Size), nil
+}
+
 // inspect says who is in each leg and holds each against its metadata.
 func (f *feed) inspect(ctx context.Context, env mapping.Env, legs []leg) (*ledger.Decision, error) {
 	for i := range legs {
@@ -191,7 +213,7 @@ func (f *feed) inspect(ctx context.Context, env mapping.Env, legs []leg) (*ledge
 
 // lay makes one file of two legs and hashes it, without writing it anywhere.
 func (f *feed) lay(ctx context.Context, env *mapping.Env, left, right leg, agentRight bool) (c content, d *ledger.Decision, err error) {
-	m, err := media.Merge(media.Leg{R: left.file, Size: left.entry.Identity.Size}, media.Leg{R: right.file, Size: right.entry.Identity.Size})
+	m, err := media.Merge(left.media(), right.media())
 	var bad *media.Error
 	if errors.As(err, &bad) {
 		d := quarantine(bad.Code, bad.Text)

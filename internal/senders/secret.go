@@ -86,6 +86,9 @@ func (s Secret) Resolve() (string, error) {
 	return value, nil
 }
 
+// Inline reports whether the value itself stands in the configuration.
+func (s Secret) Inline() bool { return !s.IsZero() && s.ref().kind == "plain" }
+
 // Warning says what is unsafe about where the secret lies, or "".
 func (s Secret) Warning() string {
 	if s.IsZero() || s.ref().kind != "file" {

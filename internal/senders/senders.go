@@ -90,6 +90,10 @@ type Traits struct {
 	ResendSafe bool
 	// Archives: the vendor takes zip and tar archives of chats beside audio.
 	Archives bool
+	// MaxBytes is the largest recording, in bytes, that Plan does not refuse
+	// as too_large; 0: the vendor names no limit. It is asked before a file is
+	// read.
+	MaxBytes int64
 }
 
 // Attempt is one try to deliver one recording.

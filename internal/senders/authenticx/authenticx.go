@@ -61,7 +61,7 @@ func New(c Config, d senders.Deps) (*Client, error) {
 
 // Traits implements senders.Sender.
 func (c *Client) Traits() senders.Traits {
-	return senders.Traits{ResendSafe: true, Archives: true}
+	return senders.Traits{ResendSafe: true, Archives: true, MaxBytes: maxBytes}
 }
 
 // Names of the ids that are journalled before the upload, and of the vendor's

@@ -55,7 +55,7 @@ func New(c Config, d senders.Deps) (*Client, error) {
 
 // Traits implements senders.Sender.
 func (c *Client) Traits() senders.Traits {
-	return senders.Traits{TwoStep: true, ResendSafe: true}
+	return senders.Traits{TwoStep: true, ResendSafe: true, MaxBytes: maxBytes}
 }
 
 // Send implements senders.Sender.

@@ -41,6 +41,31 @@ func runWire(t *testing.T, newHarness func(*testing.T) Harness) {
 		r.checkPlan(plan)
 	})
 
+	// A file is refused by the trait before it is read, by Plan afterwards.
+	t.Run("the limit is the one that Plan knows", func(t *testing.T) {
+		r := newRig(t, newHarness)
+		plan := func(bytes int64) string {
+			item := r.h.attempt(r.pinned, r.media).Item
+			item.File.Bytes = bytes
+			_, err := r.sender.Plan(item)
+			var e *senders.Error
+			if err != nil && (!errors.As(err, &e) || e.Class != senders.Rejected) {
+				t.Fatalf("%d bytes: %v", bytes, err)
+			} else if err != nil {
+				return e.Code
+			}
+			return ""
+		}
+		most := r.sender.Traits().MaxBytes
+		if most == 0 {
+			if got := plan(1 << 50); got != "" {
+				t.Fatalf("no limit is named, and 1 PiB is refused: %s", got)
+			}
+		} else if at, above := plan(most), plan(most+1); at != "" || above != "too_large" {
+			t.Fatalf("at the limit of %d bytes %q, a byte above it %q", most, at, above)
+		}
+	})
+
 	t.Run("many at once", func(t *testing.T) {
 		r := newRig(t, newHarness)
 		var wg sync.WaitGroup

@@ -14,6 +14,10 @@ import (
 // flood, and no contact centre records faster.
 var defaultRate = senders.Rate{Count: 10, Per: time.Second}
 
+// storageHost ends the hosts of S3. Voyc's guide to the upload API v2 calls
+// what step 1 answers a "secure S3 upload token", and names no bucket.
+const storageHost = "amazonaws.com"
+
 // Config is the table of a destination with type = "voyc".
 type Config struct {
 	senders.Common
@@ -23,11 +27,14 @@ type Config struct {
 	Token          senders.Secret `toml:"token"`
 	ChannelID      string         `toml:"channel_id"` // an id, or an expression: see ChannelExpression
 	ExtraKeys      bool           `toml:"extra_keys"` // send keys beyond the reserved ones
+	// UploadHosts are the hosts, each with all below it, that an answer of
+	// step 1 may send recordings to. Not asked in a rehearsal.
+	UploadHosts []string `toml:"upload_hosts"`
 }
 
 // DefaultConfig is what the table is decoded over.
 func DefaultConfig() Config {
-	return Config{Common: senders.DefaultCommon(defaultRate), ExtraKeys: true}
+	return Config{Common: senders.DefaultCommon(defaultRate), ExtraKeys: true, UploadHosts: []string{storageHost}}
 }
 
 var (
@@ -67,6 +74,14 @@ func (c *Config) Validate() []error {
 		bad("channel_id: missing; the id of a channel, or an expression that gives one")
 	} else if c.ChannelID != "" && set {
 		errs = append(errs, errors.New("fields.channel_id: contradicts channel_id; keep one of them"))
+	}
+	if len(c.UploadHosts) == 0 {
+		bad("upload_hosts: names no host; leave the key out for %q", storageHost)
+	}
+	for _, host := range c.UploadHosts {
+		if plainHost(host) == "" {
+			bad("upload_hosts: %q is no host name; write the end of one, such as %q", host, "bucket.s3.eu-west-1.amazonaws.com")
+		}
 	}
 	for key := range c.Fields {
 		switch {

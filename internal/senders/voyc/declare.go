@@ -56,8 +56,8 @@ func (c *Client) readTarget(answer senders.Answer, a senders.Attempt, ids map[st
 		return nil, held("unknown_answer", "Voyc answered step 1 with temporary credentials for S3, which are not supported; ask Voyc for presigned uploads. The form of the answer: %s", root.shape())
 	case t == nil:
 		return nil, held("unknown_answer", "Voyc answered step 1 in a form that is not known%s. The form of the answer: %s", after, root.shape())
-	case !t.acceptable(c.trusted):
-		return nil, held("bad_target", "Voyc's answer names an upload address that is not plain https to a public host%s. The form of the answer: %s", after, root.shape())
+	case t.wrong(c.trusted, c.config.UploadHosts) != "":
+		return nil, held("ssrf", "Voyc's answer names an upload address %s%s; ask Voyc where it stores recordings. The form of the answer: %s", t.wrong(c.trusted, c.config.UploadHosts), after, root.shape())
 	case !c.given.First("target", t.place(fileName(a.Item))):
 		return nil, held("foreign_id", "Voyc gave out the same place for two recordings, and one would replace the other%s", after)
 	}

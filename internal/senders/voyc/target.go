@@ -220,23 +220,50 @@ func signedHeaders(t *target, q url.Values) bool {
 	return true
 }
 
-// acceptable applies the rule for addresses that an answer names: https on
-// its usual port to a host that is named plainly. Where the name leads is
-// looked at when it is dialled.
-func (t *target) acceptable(allowAny bool) bool {
+// What is wrong with the address of a target.
+const (
+	notPlain  = "that is not plain https to a public host"
+	notListed = "on a host that upload_hosts does not name"
+)
+
+// wrong applies the rule for addresses that an answer names: https on its
+// usual port, to a host that is named plainly and is one of hosts or lies
+// below one. "" is a good one. Where the name leads is looked at when it is
+// dialled. A rehearsal may lead anywhere.
+func (t *target) wrong(rehearsal bool, hosts []string) string {
 	u, err := url.Parse(t.URL)
 	if err != nil || len(t.URL) > maxURL || u.Host == "" || u.Opaque != "" || u.User != nil || u.Fragment != "" {
-		return false
+		return notPlain
 	}
-	if allowAny {
-		return u.Scheme == "https" || u.Scheme == "http"
+	if rehearsal && (u.Scheme == "https" || u.Scheme == "http") {
+		return ""
 	}
-	return u.Scheme == "https" && (u.Port() == "" || u.Port() == "443") && hostName.MatchString(u.Hostname())
+	host := plainHost(u.Hostname())
+	if u.Scheme != "https" || u.Port() != "" && u.Port() != "443" || host == "" || strings.HasSuffix(u.Hostname(), ".") {
+		return notPlain
+	}
+	if !slices.ContainsFunc(hosts, func(allowed string) bool {
+		allowed = plainHost(allowed)
+		return allowed != "" && (host == allowed || strings.HasSuffix(host, "."+allowed))
+	}) {
+		return notListed
+	}
+	return ""
 }
 
 // hostName has a dot and a letter at its end: no number in one of the many
-// spellings of an address.
+// spellings of an address, and no letters beyond ASCII.
 var hostName = regexp.MustCompile(`^([A-Za-z0-9_-]{1,63}\.)+[A-Za-z][A-Za-z0-9-]{0,62}$`)
+
+// plainHost is the host in its one spelling, lower case without a dot at its
+// end; "" when it is named otherwise than plainly.
+func plainHost(host string) string {
+	host = strings.TrimSuffix(host, ".")
+	if len(host) > 253 || !hostName.MatchString(host) {
+		return ""
+	}
+	return strings.ToLower(host) // after the look: other alphabets have letters that become these
+}
 
 // lasts reports whether the target outlives an upload that begins now and is
 // as slow as one may be.

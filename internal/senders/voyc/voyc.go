@@ -77,7 +77,7 @@ func New(c Config, d senders.Deps) (*Client, error) {
 
 // Traits implements senders.Sender.
 func (c *Client) Traits() senders.Traits {
-	return senders.Traits{TwoStep: true, ReuseDeclared: true, DeclareOnce: c.config.OnDoubt != senders.OnDoubtResend}
+	return senders.Traits{TwoStep: true, ReuseDeclared: true, DeclareOnce: c.config.OnDoubt != senders.OnDoubtResend, MaxBytes: maxBytes}
 }
 
 // Usable implements senders.Perishable.
@@ -92,6 +92,12 @@ func (c *Client) Send(ctx context.Context, a senders.Attempt, j senders.Journal)
 	up.reused = up.target != nil
 	if up.reused && !c.Usable(a) {
 		return senders.Receipt{}, c.over(up, nil)
+	}
+	if up.reused {
+		if why := up.target.wrong(c.trusted, c.config.UploadHosts); why != "" { // it was kept under other settings
+			return senders.Receipt{}, &senders.Error{Class: senders.Held, Code: "ssrf",
+				Text: "the upload address that was kept is one " + why + "; look the recording up at Voyc, then `ingestd retry` makes a new conversation"}
+		}
 	}
 	var declare *declaration
 	if up.target == nil {
