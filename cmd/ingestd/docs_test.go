@@ -55,6 +55,11 @@ func TestSandboxPage(t *testing.T) {
 	}
 	page := readDoc(t, "docs/sandbox.md")
 	_, kinds, _ := strings.Cut(page, "| kind | the vendor |")
+	for _, k := range sandbox.Kinds() {
+		if !strings.Contains(kinds, "`"+string(k)+"`") {
+			t.Errorf("the page says nothing of %s", k)
+		}
+	}
 	for _, name := range regexp.MustCompile("`([a-z_]+)`").FindAllStringSubmatch(kinds, -1) {
 		if name[1] == "status" || name[1] == "after_bytes" || name[1] == "delay" {
 			continue // also fields
