@@ -94,14 +94,30 @@ func (a *app) printShown(s ledger.Shown) {
 		}
 		ids.Flush()
 	}
+	a.printHistory(s.History)
+}
+
+// printHistory names the destination of every line that is about one, as soon
+// as there are several to confuse.
+func (a *app) printHistory(history []ledger.Event) {
+	destinations := map[string]bool{}
+	for _, h := range history {
+		if h.Destination != nil {
+			destinations[*h.Destination] = true
+		}
+	}
 	fmt.Fprintln(a.ui.out, "  history")
 	w := tabwriter.NewWriter(a.ui.out, 0, 4, 2, ' ', 0)
-	for _, h := range s.History {
+	for _, h := range history {
+		fmt.Fprintf(w, "    %s\t", local(h.At))
+		if len(destinations) > 1 {
+			fmt.Fprintf(w, "%s\t", cell(deref(h.Destination)))
+		}
 		status := ""
 		if h.HTTPStatus != nil {
 			status = fmt.Sprintf("HTTP %d", *h.HTTPStatus)
 		}
-		fmt.Fprintf(w, "    %s\t%s -> %s\t%s\t%s\t%s\n", local(h.At), cell(deref(h.From)), cell(deref(h.To)), cell(deref(h.Class)), status, cell(deref(h.Text)))
+		fmt.Fprintf(w, "%s -> %s\t%s\t%s\t%s\n", cell(deref(h.From)), cell(deref(h.To)), cell(deref(h.Class)), status, cell(deref(h.Text)))
 	}
 	w.Flush()
 }
