@@ -55,7 +55,7 @@ func (a *app) root() *cobra.Command {
 	root.SetVersionTemplate(versionText())
 	root.AddCommand(
 		a.demoCommand(), a.runCommand(), a.onceCommand(), a.checkCommand(), a.planCommand(), a.presetsCommand(),
-		a.statusCommand(), a.listCommand(), a.showCommand(), a.retryCommand(), a.orphansCommand(),
+		a.statusCommand(), a.listCommand(), a.showCommand(), a.retryCommand(), a.resolveCommand(), a.cancelCommand(), a.orphansCommand(),
 		a.ledgerCommand(), a.sandboxCommand(), a.versionCommand(),
 	)
 	return root

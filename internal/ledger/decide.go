@@ -177,7 +177,8 @@ func (t *tx) planAll(r shortRecording, d Decision) (out Decided, err error) {
 		switch {
 		case conflict != 0 && n.State != Rejected:
 			n.State, n.Reason = Held, "conflict"
-			n.ReasonText = fmt.Sprintf("recording %d has the same id and other content; find out which one is right, then `ingestd retry`", conflict)
+			n.ReasonText = fmt.Sprintf("recording %[1]d has the same id and other content; compare `ingestd show %[1]d` with this one: `ingestd retry %[2]d` sends this one too, "+
+				"`ingestd cancel %[2]d --note WHY` gives it up", conflict, r.ID)
 		case doubt && n.State == Planned:
 			n.State, n.Reason = InDoubt, ReasonRestored
 			n.ReasonText = "the file was there before this ledger began, so it may have been sent under an earlier one"
