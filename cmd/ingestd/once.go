@@ -37,6 +37,9 @@ func (a *app) once(ctx context.Context, timeout time.Duration) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := asOwner(cfg, "once"); err != nil {
+		return err
+	}
 	logTo := cfg.Log
 	if a.ui.live {
 		logTo.Level = "error" // the progress line tells the rest

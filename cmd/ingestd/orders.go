@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/user"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -144,7 +145,7 @@ func (a *app) order(ctx context.Context, chosen choice, o personOrder) error {
 		return a.printJSON(map[string]any{"ordered": n, "applied": applied, "result": result})
 	}
 	if !applied {
-		fmt.Fprintf(a.ui.out, "ordered for %d; the daemon has not carried it out yet and will\n", n)
+		fmt.Fprintf(a.ui.out, "ordered for %d; ingestd has not carried it out yet, and will when it runs\n", n)
 		return nil
 	}
 	fmt.Fprintf(a.ui.out, "ordered for %d: %s\n", n, result)
@@ -196,13 +197,19 @@ func severalMeant(arg string, rows []ledger.Row) error {
 }
 
 // giveOrder writes the order down and sees to it that it is carried out: by
-// the running daemon, or here when none runs.
+// the running daemon, or here when none runs. Root only writes it down where
+// the ledger is the service user's: an opening would leave files of root.
 func (a *app) giveOrder(ctx context.Context, path string, o ledger.NewOrder) (result string, applied bool, err error) {
 	id, _, err := ledger.Order(ctx, path, o)
 	if err != nil {
 		return "", false, err
 	}
-	if led, err := ledger.Open(ctx, ledger.Options{Path: path, Now: a.now, Log: quietLogger()}); err == nil {
+	deadline := a.now().Add(orderWait)
+	if _, foreign := foreignOwner(os.Geteuid(), filepath.Dir(path)); foreign {
+		if in, err := ledger.Inspect(ctx, path); err == nil && !in.Running {
+			deadline = a.now()
+		}
+	} else if led, err := ledger.Open(ctx, ledger.Options{Path: path, Now: a.now, Log: quietLogger()}); err == nil {
 		_, err := led.ApplyOrders(ctx)
 		if cerr := led.Close(); err == nil {
 			err = cerr
@@ -211,7 +218,6 @@ func (a *app) giveOrder(ctx context.Context, path string, o ledger.NewOrder) (re
 			return "", false, err
 		}
 	}
-	deadline := a.now().Add(orderWait)
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
