@@ -48,6 +48,7 @@ func (a *app) checkCommand() *cobra.Command {
 			}
 			findings := []finding{{levelOK, "configuration", fmt.Sprintf("%s: %d source(s), %d destination(s)", a.configPath, len(cfg.Sources), len(cfg.Destinations))}}
 			findings = append(findings, checkMachine(cfg, a.now())...)
+			findings = append(findings, checkLedger(c.Context(), cfg)...)
 			findings = append(findings, checkSecrets(cfg)...)
 			if online {
 				findings = append(findings, a.checkOnline(c.Context(), cfg)...)
@@ -93,8 +94,6 @@ func checkMachine(cfg *config.Config, now time.Time) []finding {
 		add(levelFail, "ledger", "%s cannot be looked at: %v", stateDir, cause(err))
 	case network:
 		add(levelFail, "ledger", "%s is on %s; the ledger must be on a local file system", stateDir, kind)
-	case !exists(cfg.Ledger.Path) && hasMarker(cfg.Ledger.Path):
-		add(levelFail, "ledger", "%s is missing although one belongs there; restore a backup (ingestd ledger restore FILE), or ingestd ledger init --force", cfg.Ledger.Path)
 	default:
 		if err := unix.Access(stateDir, unix.W_OK); err != nil {
 			add(levelFail, "ledger", "%s may not be written: %v", stateDir, err)
@@ -264,11 +263,6 @@ func cause(err error) error {
 		return said
 	}
 	return err
-}
-
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
 }
 
 func freeSpace(dir string) string {
