@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -46,6 +48,7 @@ func (a *app) checkCommand() *cobra.Command {
 			}
 			findings := []finding{{levelOK, "configuration", fmt.Sprintf("%s: %d source(s), %d destination(s)", a.configPath, len(cfg.Sources), len(cfg.Destinations))}}
 			findings = append(findings, checkMachine(cfg, a.now())...)
+			findings = append(findings, checkLedger(c.Context(), cfg)...)
 			findings = append(findings, checkSecrets(cfg)...)
 			findings = append(findings, a.exposed(cfg)...)
 			if online {
@@ -86,14 +89,12 @@ func checkMachine(cfg *config.Config, now time.Time) []finding {
 	}
 	stateDir := filepath.Dir(cfg.Ledger.Path)
 	switch kind, network, err := watcher.FSKind(stateDir); {
-	case os.IsNotExist(err):
+	case errors.Is(err, fs.ErrNotExist):
 		add(levelWarn, "ledger", "%s does not exist yet; systemd's StateDirectory creates it", stateDir)
 	case err != nil:
-		add(levelFail, "ledger", "%s: %v", stateDir, err)
+		add(levelFail, "ledger", "%s cannot be looked at: %v", stateDir, cause(err))
 	case network:
 		add(levelFail, "ledger", "%s is on %s; the ledger must be on a local file system", stateDir, kind)
-	case !exists(cfg.Ledger.Path) && hasMarker(cfg.Ledger.Path):
-		add(levelFail, "ledger", "%s is missing although one belongs there; restore a backup (ingestd ledger restore FILE), or ingestd ledger init --force", cfg.Ledger.Path)
 	default:
 		if err := unix.Access(stateDir, unix.W_OK); err != nil {
 			add(levelFail, "ledger", "%s may not be written: %v", stateDir, err)
@@ -121,8 +122,11 @@ func checkSource(s config.Source, add func(level, what, format string, args ...a
 	what := "source " + s.Name
 	info, err := os.Stat(s.Path)
 	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		add(levelFail, what, "%s does not exist; create the directory or correct its path", s.Path)
+		return 0
 	case err != nil:
-		add(levelFail, what, "%v; create the directory or correct its path", err)
+		add(levelFail, what, "%s cannot be looked at: %v", s.Path, cause(err))
 		return 0
 	case !info.IsDir():
 		add(levelFail, what, "%s is not a directory", s.Path)
@@ -130,7 +134,7 @@ func checkSource(s config.Source, add func(level, what, format string, args ...a
 	}
 	kind, network, err := watcher.FSKind(s.Path)
 	if err != nil {
-		add(levelFail, what, "%v", err)
+		add(levelFail, what, "%s cannot be looked at: %v", s.Path, cause(err))
 		return 0
 	}
 	mode := "events and a scan every " + s.ScanEvery.String()
@@ -144,7 +148,7 @@ func checkSource(s config.Source, add func(level, what, format string, args ...a
 	dirs, unmovable := 0, 0
 	_ = filepath.WalkDir(s.Path, func(path string, d os.DirEntry, err error) error {
 		if err != nil {
-			add(levelFail, what, "%s cannot be read: %v", path, err)
+			add(levelFail, what, "%s cannot be read: %v", path, cause(err))
 			return filepath.SkipDir
 		}
 		if !d.IsDir() {
@@ -250,9 +254,13 @@ func (a *app) checkOnline(ctx context.Context, cfg *config.Config) []finding {
 	return out
 }
 
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
+// cause is what the system said, without the name of its call.
+func cause(err error) error {
+	var said unix.Errno
+	if errors.As(err, &said) {
+		return said
+	}
+	return err
 }
 
 func freeSpace(dir string) string {

@@ -73,6 +73,9 @@ func (a *app) demoCommand() *cobra.Command {
 func (a *app) demo(ctx context.Context, vendor, keep string) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, demoLimit)
 	defer cancel()
+	teller := *a
+	teller.ui = newUI(a.ui.out, a.ui.out) // the story is the data here: it reads whole through a pipe
+	a = &teller
 	dir := keep
 	if dir == "" {
 		if dir, err = os.MkdirTemp("", "ingestd-demo-"); err != nil {

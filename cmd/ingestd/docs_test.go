@@ -2,6 +2,8 @@ package main
 
 import (
 	"encoding/json"
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -55,6 +57,11 @@ func TestSandboxPage(t *testing.T) {
 	}
 	page := readDoc(t, "docs/sandbox.md")
 	_, kinds, _ := strings.Cut(page, "| kind | the vendor |")
+	for _, k := range sandbox.Kinds() {
+		if !strings.Contains(kinds, "`"+string(k)+"`") {
+			t.Errorf("the page says nothing of %s", k)
+		}
+	}
 	for _, name := range regexp.MustCompile("`([a-z_]+)`").FindAllStringSubmatch(kinds, -1) {
 		if name[1] == "status" || name[1] == "after_bytes" || name[1] == "delay" {
 			continue // also fields
@@ -69,6 +76,41 @@ func TestSandboxPage(t *testing.T) {
 		if err := cm.SetFaults(f); err != nil {
 			t.Errorf("%s: %v", name[1], err)
 		}
+	}
+}
+
+// Every command that the documents and the texts of the program name exists.
+func TestNamedCommandsExist(t *testing.T) {
+	known := map[string]bool{"completion": true, "help": true}
+	root := (&app{ui: newUI(io.Discard, io.Discard)}).root()
+	for _, c := range root.Commands() {
+		known[c.Name()] = true
+	}
+	named := regexp.MustCompile("`ingestd ([a-z]+)")
+	found := 0
+	top := filepath.Join("..", "..")
+	err := filepath.WalkDir(top, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && (d.Name() == ".git" || d.Name() == "bin" || d.Name() == "testdata") {
+			return filepath.SkipDir
+		}
+		switch filepath.Ext(path) {
+		case ".md", ".go", ".html", ".toml", ".service", ".example":
+		default:
+			return nil
+		}
+		raw, err := os.ReadFile(path)
+		for _, m := range named.FindAllStringSubmatch(string(raw), -1) {
+			if found++; !known[m[1]] {
+				t.Errorf("%s names ingestd %s, which there is not", path, m[1])
+			}
+		}
+		return err
+	})
+	if err != nil || found < 50 {
+		t.Fatalf("%d commands found, %v", found, err)
 	}
 }
 

@@ -84,6 +84,9 @@ func (a *app) ledgerInit() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := asOwner(cfg, "ledger init"); err != nil {
+				return err
+			}
 			if err := ledger.Init(c.Context(), cfg.Ledger.Path, force, a.now); err != nil {
 				return err
 			}
@@ -132,6 +135,9 @@ func (a *app) ledgerRestore() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			cfg, err := a.loadConfig()
 			if err != nil {
+				return err
+			}
+			if err := asOwner(cfg, "ledger restore FILE"); err != nil {
 				return err
 			}
 			done, err := ledger.Restore(c.Context(), cfg.Ledger.Path, args[0], other, a.now)
@@ -194,6 +200,9 @@ func (a *app) ledgerVacuum() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := a.loadConfig()
 			if err != nil {
+				return err
+			}
+			if err := asOwner(cfg, "ledger vacuum"); err != nil {
 				return err
 			}
 			if err := ledger.Vacuum(c.Context(), cfg.Ledger.Path); err != nil {

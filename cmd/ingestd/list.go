@@ -121,10 +121,7 @@ func (a *app) knownNames(f ledger.Filter) error {
 	if err != nil {
 		return err
 	}
-	sources, destinations := sourceNames(cfg), []string{}
-	for _, d := range cfg.Destinations {
-		destinations = append(destinations, d.Common.Name)
-	}
+	sources, destinations := sourceNames(cfg), destinationNames(cfg)
 	for _, s := range f.Sources {
 		if !slices.Contains(sources, s) {
 			a.ui.say("note: no source is called %q; configured are %s", s, strings.Join(sources, ", "))

@@ -37,6 +37,7 @@ func TestMain(m *testing.M) {
 //	published NAME N             exactly N recordings have an effect, no other exists
 //	wav FILE BYTES               make a recording of that many bytes of noise
 //	audio NAME...                put the demo's audio files NAME into drop/
+//	[root]                       holds for root
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),
@@ -47,6 +48,12 @@ func TestScripts(t *testing.T) {
 			e.Setenv("INGESTD_CONFIG", filepath.Join(e.WorkDir, "ingestd.toml"))
 			e.Setenv("TZ", "UTC")
 			return os.MkdirAll(filepath.Join(e.WorkDir, "drop"), 0o700)
+		},
+		Condition: func(name string) (bool, error) {
+			if name != "root" {
+				return false, fmt.Errorf("no condition %q", name)
+			}
+			return os.Geteuid() == 0, nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"vendor": cmdVendor, "faults": cmdFaults, "until": cmdUntil, "published": cmdPublished, "audio": cmdAudio, "wav": cmdWAV,

@@ -37,6 +37,9 @@ func (a *app) once(ctx context.Context, timeout time.Duration) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := asOwner(cfg, "once"); err != nil {
+		return err
+	}
 	logTo := cfg.Log
 	if a.ui.live {
 		logTo.Level = "error" // the progress line tells the rest
@@ -77,7 +80,9 @@ func (a *app) once(ctx context.Context, timeout time.Duration) (err error) {
 		defer t.Stop()
 		expired = t.C
 	}
-	end, runErr := a.watchOnce(ctx, led, p, progressLine{u: a.ui, start: a.now(), now: a.now, sent: &sent, before: before.Delivered}, done, expired)
+	line := progressLine{u: a.ui, start: a.now(), now: a.now, sent: &sent, before: before.Delivered,
+		waits: &waitNote{led: led, destinations: destinationNames(cfg), now: a.now, began: a.now()}}
+	end, runErr := a.watchOnce(ctx, led, p, line, done, expired)
 	stop()
 	trouble := led.Trouble() // before the drain, which may outlast it
 	switch end {
@@ -106,6 +111,14 @@ func sourceNames(cfg *config.Config) []string {
 	names := make([]string, len(cfg.Sources))
 	for i, s := range cfg.Sources {
 		names[i] = s.Name
+	}
+	return names
+}
+
+func destinationNames(cfg *config.Config) []string {
+	names := make([]string, len(cfg.Destinations))
+	for i, d := range cfg.Destinations {
+		names[i] = d.Common.Name
 	}
 	return names
 }
@@ -157,7 +170,7 @@ func (a *app) watchOnce(ctx context.Context, led *ledger.Ledger, p *pipeline.Pip
 				return endedIdle, nil
 			}
 			quiet = idle // twice in a row: the counts are not one instant's
-			line.draw(pending)
+			line.draw(ctx, pending)
 			poll.Reset(pollAfter(time.Since(began)))
 		}
 	}
@@ -207,9 +220,10 @@ type progressLine struct {
 	now    func() time.Time
 	sent   *atomic.Int64
 	before int
+	waits  *waitNote
 }
 
-func (l progressLine) draw(p ledger.Pending) {
+func (l progressLine) draw(ctx context.Context, p ledger.Pending) {
 	if !l.u.live {
 		return
 	}
@@ -226,7 +240,11 @@ func (l progressLine) draw(p ledger.Pending) {
 	if total > 0 {
 		filled = cells * done / total
 	}
-	text := fmt.Sprintf("[%s%s] %d/%d recordings  %s/s  %s left", strings.Repeat("#", filled), strings.Repeat(".", cells-filled), done, total, size(int64(rate)), left)
+	speed := fmt.Sprintf("%s/s  %s left", size(int64(rate)), left)
+	if waits := l.waits.look(ctx); waits != "" {
+		speed = escape(waits)
+	}
+	text := fmt.Sprintf("[%s%s] %d/%d recordings  %s", strings.Repeat("#", filled), strings.Repeat(".", cells-filled), done, total, speed)
 	if total == 0 {
 		text = "looking"
 	}

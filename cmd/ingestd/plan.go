@@ -27,7 +27,8 @@ func (a *app) planCommand() *cobra.Command {
 		Long: "Decide about the files of the sources (or of the PATHs within them) exactly as the daemon\n" +
 			"would, without waiting, sending or moving anything, and show what pairs with what, the call\n" +
 			"record, each destination's request, and everything refused with its reason. What an existing\n" +
-			"ledger says was sent before is marked. One line a recording; everything with PATHs or --verbose.\n\n" +
+			"ledger says was sent before is marked, and so is what has changed since. One line a recording;\n" +
+			"everything with PATHs or --verbose.\n\n" +
 			"--explain traces one expression, part by part, over every recording (or those among the PATHs):\n" +
 			"call.started_at, call.custom.Site, accept, sidecar.users.media_key, destination.acme.fields.Agent.\n" +
 			"What a sidecar says of its rows (sidecar.users.key, where, prefer, at) is traced over every row,\n" +
@@ -56,6 +57,7 @@ type planned struct {
 	Reason     *string           `json:"reason"`
 	ReasonText *string           `json:"reason_text"`
 	Notes      []string          `json:"notes,omitempty"` // what a person should know before it is sent
+	Known      *knownRecording   `json:"known,omitempty"` // the ledger knows this path
 	Sidecars   []plannedSidecar  `json:"sidecars"`
 	Parts      []plannedPart     `json:"parts,omitempty"` // the files that are merged into it, by channel
 	Call       *call.Record      `json:"call"`
@@ -87,19 +89,13 @@ type plannedDelivery struct {
 	steps []string // of Request, in the order they are made
 }
 
-// knownDelivery is what the configured ledger says of the same recording at
-// the same destination.
-type knownDelivery struct {
-	Recording int64  `json:"recording"`
-	State     string `json:"state"`
-}
-
 type planSummary struct {
 	Recordings int `json:"recordings"`
 	Matched    int `json:"matched"` // with every required sidecar
 	Sendable   int `json:"sendable"`
 	Refused    int `json:"refused"`
-	Known      int `json:"known"` // in the ledger already, so not sent again
+	Known      int `json:"known"`   // in the ledger already, so not sent again
+	Changed    int `json:"changed"` // recordings whose file has changed since the ledger recorded it
 	// AgentUnknown counts two-channel recordings of which nobody knows the
 	// agent's channel.
 	AgentUnknown int            `json:"agent_unknown"`
@@ -260,6 +256,9 @@ func (s *planSummary) count(one planned) {
 	if one.Call != nil {
 		s.Matched++
 	}
+	if one.Known != nil && one.Known.Changed {
+		s.Changed++
+	}
 	s.AgentUnknown += len(one.Notes)
 	for _, d := range one.Deliveries {
 		switch {
@@ -299,14 +298,15 @@ func (pl *planner) one(ctx context.Context, id int64) (planned, error) {
 		if agentUnknown(r) {
 			one.Notes = append(one.Notes, "it has two channels, and agent_channel is not known: the vendor has to guess who is the agent")
 		}
+		var keys []string
 		for _, d := range s.Deliveries {
 			pd, err := pl.delivery(ctx, d)
 			if err != nil {
 				return one, err
 			}
-			one.Deliveries = append(one.Deliveries, pd)
+			one.Deliveries, keys = append(one.Deliveries, pd), append(keys, deref(d.IdempotencyKey))
 		}
-		return one, nil
+		return one, pl.know(ctx, &one, deref(r.SHA256), keys)
 	}
 	return planned{}, fmt.Errorf("recording %d: %w", id, ledger.ErrNotFound)
 }
@@ -320,15 +320,6 @@ func agentUnknown(r ledger.ShownRecording) bool {
 func (pl *planner) delivery(ctx context.Context, row ledger.Row) (planned plannedDelivery, err error) {
 	planned = plannedDelivery{id: derefInt(row.DeliveryID), Destination: deref(row.Destination), Reason: row.Reason, ReasonText: row.ReasonText}
 	planned.Refused = row.State != string(ledger.Planned)
-	if pl.known != nil {
-		id, state, err := pl.known.Carrier(ctx, planned.Destination, deref(row.IdempotencyKey))
-		switch {
-		case err == nil:
-			planned.Known = &knownDelivery{Recording: id, State: string(state)}
-		case !errors.Is(err, ledger.ErrNotFound):
-			return planned, err
-		}
-	}
 	requests, err := pl.p.Request(ctx, planned.id)
 	var refused *senders.Error
 	if err != nil && !errors.As(err, &refused) {
@@ -352,6 +343,9 @@ func (a *app) printPlan(one planned) error {
 		fmt.Fprintf(out, " (%s): %s", *one.Reason, escape(deref(one.ReasonText)))
 	}
 	fmt.Fprintln(out)
+	if text := one.Known.text(); text != "" {
+		fmt.Fprintf(out, "  file: %s\n", text)
+	}
 	for _, s := range one.Sidecars {
 		fmt.Fprintf(out, "  %s: %s row %d, by %s\n", s.Name, escape(s.Path), s.Row, s.Rule)
 	}
@@ -374,7 +368,7 @@ func (a *app) printPlan(one planned) error {
 			fmt.Fprintf(out, "  %s: refused (%s): %s\n", d.Destination, deref(d.Reason), escape(deref(d.ReasonText)))
 		}
 		if d.Known != nil {
-			fmt.Fprintf(out, "  %s: %s already, as recording %d of the ledger\n", d.Destination, d.Known.State, d.Known.Recording)
+			fmt.Fprintf(out, "  %s: %s\n", d.Destination, d.Known.text())
 		}
 		for _, step := range d.steps {
 			if err := printIndented(a, d.Destination+" "+step, d.Request[step]); err != nil {
@@ -403,12 +397,15 @@ func (a *app) printPlanLine(one planned) {
 	for _, d := range one.Deliveries {
 		switch {
 		case d.Known != nil:
-			text += fmt.Sprintf("  %s: %s already, recording %d", d.Destination, d.Known.State, d.Known.Recording)
+			text += fmt.Sprintf("  %s: %s", d.Destination, d.Known.text())
 		case d.Refused:
 			text += fmt.Sprintf("  %s: refused (%s)", d.Destination, deref(d.Reason))
 		default:
 			text += fmt.Sprintf("  %s: would be sent", d.Destination)
 		}
+	}
+	if changed := one.Known.text(); changed != "" {
+		text += "  file: " + changed
 	}
 	fmt.Fprintf(a.ui.out, "%s/%s  %s\n", one.Source, escape(one.Path), text)
 }
@@ -422,6 +419,9 @@ func (a *app) printSummary(s planSummary) {
 	}
 	if u := s.Unmatched; u.Documents+u.Rows+u.Bad > 0 {
 		fmt.Fprintf(out, "without a recording: %d documents, %d rows of lists; %d that cannot be read\n", u.Documents, u.Rows, u.Bad)
+	}
+	if s.Changed > 0 {
+		fmt.Fprintf(out, "note: %d recordings have another file than the ledger recorded at their path\n", s.Changed)
 	}
 	if s.AgentUnknown > 0 {
 		fmt.Fprintf(out, "note: %d recordings have two channels, and agent_channel is not known; set it under [source.call]\n", s.AgentUnknown)

@@ -2,10 +2,14 @@ package main
 
 import (
 	"context"
+	"encoding/csv"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"runtime"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -45,11 +49,13 @@ func (a *app) root() *cobra.Command {
 	}
 	root.PersistentFlags().StringVarP(&a.configPath, "config", "c", path, "configuration `file` (or INGESTD_CONFIG)")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usage(err.Error(), c.CommandPath()+" --help lists the flags")
+		return usage(flagText(err), c.CommandPath()+" --help lists the flags")
 	})
+	root.Version = version
+	root.SetVersionTemplate(versionText())
 	root.AddCommand(
 		a.demoCommand(), a.runCommand(), a.onceCommand(), a.checkCommand(), a.planCommand(), a.presetsCommand(),
-		a.statusCommand(), a.listCommand(), a.showCommand(), a.retryCommand(), a.orphansCommand(),
+		a.statusCommand(), a.listCommand(), a.showCommand(), a.retryCommand(), a.resolveCommand(), a.cancelCommand(), a.orphansCommand(),
 		a.ledgerCommand(), a.sandboxCommand(), a.versionCommand(),
 	)
 	return root
@@ -69,10 +75,41 @@ func (a *app) versionCommand() *cobra.Command {
 			if a.json {
 				return a.printJSON(map[string]string{"version": version, "go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH})
 			}
-			_, err := fmt.Fprintf(a.ui.out, "ingestd %s (%s %s/%s)\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			_, err := fmt.Fprint(a.ui.out, versionText())
 			return err
 		},
 	}
 	a.jsonFlag(c)
 	return c
+}
+
+func versionText() string {
+	return fmt.Sprintf("ingestd %s (%s %s/%s)\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+}
+
+// flagText says what is wrong with a flag in an operator's words: the parser
+// ends its sentence with those of the package that refused the value.
+func flagText(err error) string {
+	cause := errors.Unwrap(err)
+	if cause == nil {
+		return err.Error()
+	}
+	var number *strconv.NumError
+	var list *csv.ParseError
+	want := ""
+	switch {
+	case errors.As(cause, &number) && number.Func == "ParseBool":
+		want = "it must be true or false"
+	case errors.As(cause, &number) && errors.Is(number.Err, strconv.ErrRange):
+		want = "it is too large"
+	case errors.As(cause, &number):
+		want = "it must be a whole number"
+	case errors.As(cause, &list):
+		want = "a quote in the list has no partner"
+	case strings.HasPrefix(cause.Error(), "time: "):
+		want = "it must be a time with its unit, as in 90s or 10m"
+	default:
+		return err.Error()
+	}
+	return strings.TrimSuffix(err.Error(), cause.Error()) + want
 }

@@ -48,6 +48,9 @@ func (a *app) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := asOwner(cfg, "run"); err != nil {
+		return err
+	}
 	log, err := newLogger(cfg.Log, a.ui.err)
 	if err != nil {
 		return err

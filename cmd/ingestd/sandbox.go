@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"fmt"
 	"net"
 	"os"
@@ -24,7 +23,9 @@ func (a *app) sandboxCommand() *cobra.Command {
 		Short: "A faithful fake vendor to rehearse against",
 		Long: "Serve a strict fake of a vendor's API and print every contact it accepts.\n\n" +
 			"Its own view is under /_sandbox/: contacts, sessions, requests, summary; faults can be\n" +
-			"switched at run time with PUT /_sandbox/faults.",
+			"switched at run time with PUT /_sandbox/faults. The kinds of faults:\n" +
+			wrapped("  ", sandbox.KindNames(), 90) + "\n" +
+			"docs/sandbox.md says what each does, and shows a file of faults.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if rate < 1 && rate != unlimitedRate {
@@ -67,16 +68,35 @@ const unlimitedRate = -1
 
 func vendorNames() string { return strings.Join(sandbox.Vendors(), ", ") }
 
+// wrapped breaks a text of words into lines of at most width bytes.
+func wrapped(indent, text string, width int) string {
+	out, line := "", indent
+	for _, word := range strings.Fields(text) {
+		if len(line)+1+len(word) > width && line != indent {
+			out, line = out+line+"\n", indent
+		}
+		if line != indent {
+			line += " "
+		}
+		line += word
+	}
+	return out + line
+}
+
 func loadFaults(path string, v sandbox.Vendor) error {
-	raw, err := os.ReadFile(path)
+	f, err := os.Open(path)
 	if err != nil {
 		return &problem{code: exitUsage, err: err, hint: "name a readable JSON file"}
 	}
-	var list []sandbox.Fault
-	if err := json.Unmarshal(raw, &list); err != nil {
-		return &problem{code: exitUsage, what: path, err: err, hint: "a JSON array of faults; docs/sandbox.md shows them"}
+	defer f.Close()
+	list, err := sandbox.ReadFaults(f)
+	if err == nil {
+		err = v.SetFaults(list...)
 	}
-	return v.SetFaults(list...)
+	if err != nil {
+		return &problem{code: exitUsage, what: path + ": " + strings.ReplaceAll(err.Error(), "\n", "; "), hint: "a JSON array of faults; ingestd sandbox --help lists the kinds, docs/sandbox.md shows all"}
+	}
+	return nil
 }
 
 func (a *app) serveSandbox(ctx context.Context, listen, cert, key, vendor string, v sandbox.Vendor) error {

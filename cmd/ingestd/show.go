@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
+	"path/filepath"
 	"slices"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -49,10 +52,32 @@ func (a *app) showCommand() *cobra.Command {
 func find(ctx context.Context, r *ledger.Reader, arg string) ([]ledger.Shown, error) {
 	found, err := r.Show(ctx, arg)
 	if errors.Is(err, ledger.ErrNotFound) {
+		found, err = findFile(ctx, r, arg)
+	}
+	if errors.Is(err, ledger.ErrNotFound) {
 		return nil, &problem{code: exitFailed, what: fmt.Sprintf("the ledger knows nothing of %q", arg),
 			hint: "give a ledger id, a path, a call id or a vendor's id; ingestd list shows them"}
 	}
 	return found, err
+}
+
+// findFile takes a name as source/path, as list prints it, or as a path from
+// the working directory.
+func findFile(ctx context.Context, r *ledger.Reader, arg string) ([]ledger.Shown, error) {
+	source, rel, ok := strings.Cut(arg, "/")
+	if !ok || filepath.IsAbs(arg) {
+		return nil, ledger.ErrNotFound
+	}
+	found, err := r.Show(ctx, rel)
+	found = slices.DeleteFunc(found, func(s ledger.Shown) bool { return s.Recording.Source != source })
+	if err == nil && len(found) > 0 || err != nil && !errors.Is(err, ledger.ErrNotFound) {
+		return found, err
+	}
+	abs, err := filepath.Abs(arg)
+	if err != nil {
+		return nil, err
+	}
+	return r.Show(ctx, abs)
 }
 
 func (a *app) printShown(s ledger.Shown) {
@@ -84,6 +109,7 @@ func (a *app) printShown(s ledger.Shown) {
 		if t := deref(d.ReasonText); t != "" {
 			fmt.Fprintf(a.ui.out, "    why       %s: %s\n", deref(d.Reason), escape(t))
 		}
+		printChoices(a.ui.out, d)
 		if d.NextAttemptAt != nil {
 			fmt.Fprintf(a.ui.out, "    next try  %s\n", local(*d.NextAttemptAt))
 		}
@@ -94,14 +120,52 @@ func (a *app) printShown(s ledger.Shown) {
 		}
 		ids.Flush()
 	}
+	a.printHistory(s.History)
+}
+
+// printChoices spells out what a person may order about a delivery that waits
+// for one.
+func printChoices(out io.Writer, d ledger.Row) {
+	if d.State != string(ledger.Held) && d.State != string(ledger.Rejected) {
+		return
+	}
+	n := derefInt(d.DeliveryID)
+	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
+	label := "you can"
+	for _, c := range []struct{ state, command, does string }{
+		{string(ledger.Held), fmt.Sprintf("resolve --delivery %d --arrived --note WHY", n), "the vendor has it (--id NAME=VALUE: as what)"},
+		{"", fmt.Sprintf("retry --delivery %d", n), "send it again under the same key"},
+		{"", fmt.Sprintf("cancel --delivery %d --note WHY", n), "give it up"},
+	} {
+		if c.state == "" || c.state == d.State {
+			fmt.Fprintf(w, "    %-8s\tingestd %s\t%s\n", label, c.command, c.does)
+			label = ""
+		}
+	}
+	w.Flush()
+}
+
+// printHistory names the destination of every line that is about one, as soon
+// as there are several to confuse.
+func (a *app) printHistory(history []ledger.Event) {
+	destinations := map[string]bool{}
+	for _, h := range history {
+		if h.Destination != nil {
+			destinations[*h.Destination] = true
+		}
+	}
 	fmt.Fprintln(a.ui.out, "  history")
 	w := tabwriter.NewWriter(a.ui.out, 0, 4, 2, ' ', 0)
-	for _, h := range s.History {
+	for _, h := range history {
+		fmt.Fprintf(w, "    %s\t", local(h.At))
+		if len(destinations) > 1 {
+			fmt.Fprintf(w, "%s\t", cell(deref(h.Destination)))
+		}
 		status := ""
 		if h.HTTPStatus != nil {
 			status = fmt.Sprintf("HTTP %d", *h.HTTPStatus)
 		}
-		fmt.Fprintf(w, "    %s\t%s -> %s\t%s\t%s\t%s\n", local(h.At), cell(deref(h.From)), cell(deref(h.To)), cell(deref(h.Class)), status, cell(deref(h.Text)))
+		fmt.Fprintf(w, "%s -> %s\t%s\t%s\t%s\n", cell(deref(h.From)), cell(deref(h.To)), cell(deref(h.Class)), status, cell(deref(h.Text)))
 	}
 	w.Flush()
 }

@@ -179,7 +179,7 @@ func Load(r io.Reader, name string) (*Config, error) {
 		}
 		return nil, &Error{File: name, Defects: []Defect{{Text: err.Error()}}}
 	}
-	d := &decoder{md: &md, defects: &defects{at: index(text), names: map[string]string{}, moved: map[string]string{}}}
+	d := &decoder{md: &md, defects: &defects{at: index(text), names: map[string]string{}, moved: map[string]string{}, half: map[string]bool{}}}
 	c := d.config(root)
 	d.decoded()
 	c.resolve(filepath.Dir(name))

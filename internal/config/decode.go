@@ -201,6 +201,14 @@ func wanted(t reflect.Type) string {
 
 // meant suggests the nearest known key, if one is near enough to be meant.
 func meant(key string, candidates []string) string {
+	if best := nearest(key, candidates); best != "" {
+		return fmt.Sprintf("did you mean %q?", best)
+	}
+	return "known here: " + strings.Join(candidates, ", ")
+}
+
+// nearest is the candidate that a misspelt key is near enough to, or "".
+func nearest(key string, candidates []string) string {
 	key = strings.ToLower(key)
 	best, least := "", 2*(len(key)/3+2)
 	for _, known := range candidates {
@@ -212,10 +220,7 @@ func meant(key string, candidates []string) string {
 			best, least = known, n
 		}
 	}
-	if best != "" {
-		return fmt.Sprintf("did you mean %q?", best)
-	}
-	return "known here: " + strings.Join(candidates, ", ")
+	return best
 }
 
 // distance is the number of letters to insert, delete or replace between two

@@ -69,15 +69,16 @@ type defects struct {
 	at    positions
 	names map[string]string // source[0] -> source[genesys]
 	moved map[string]string // source[0].sidecar[2] -> where it stands in the file, when a preset has tables before it
+	half  map[string]bool   // source[0]: its preset is not known, so what it lacks is no defect
 	typed map[string]bool   // paths whose value could not even be decoded
 	list  []Defect
 }
 
-// add records a defect of the key at path ("source[0].settle"). A value that
-// could not be decoded is reported once: judging its default as well would
-// only confuse.
+// add records a defect of the key at path ("source[0].settle"), once: some
+// keys are read before their table is. A value that could not be decoded is
+// reported as that alone: judging its default as well would only confuse.
 func (d *defects) add(path, text, hint string) {
-	if d.typed[path] {
+	if d.typed[path] || slices.ContainsFunc(d.list, func(o Defect) bool { return o.Key == path && o.Text == text && path != "" }) {
 		return
 	}
 	d.list = append(d.list, Defect{Line: d.at.line(d.stands(path)), Key: path, Text: text, Hint: hint})

@@ -69,24 +69,40 @@ func (d *decoder) preset(path string, t table, s *Source) {
 	if !ok {
 		return
 	}
+	source := path
 	path = under(path, "preset")
 	var name string
 	if !d.leaf(path, given, reflect.ValueOf(&name).Elem()) {
+		d.half[source] = true
 		return
 	}
 	all := Presets()
 	i := slices.IndexFunc(all, func(p Preset) bool { return p.Name == name })
 	if i < 0 {
-		var names []string
-		for _, p := range all {
-			names = append(names, p.Name)
-		}
-		d.add(path, fmt.Sprintf("there is no preset %q", name), "known: "+strings.Join(names, ", "))
+		d.add(path, fmt.Sprintf("there is no preset %q", name), presetMeant(name, all))
+		d.half[source] = true
 		return
 	}
 	if err := all[i].fill(s); err != nil {
 		d.add(path, err.Error(), "")
 	}
+}
+
+// presetMeant suggests a preset by its name, or by the first word of it.
+func presetMeant(name string, all []Preset) string {
+	var names, words []string
+	for _, p := range all {
+		word, _, _ := strings.Cut(p.Name, "-")
+		names, words = append(names, p.Name), append(words, word)
+	}
+	i := slices.Index(names, nearest(name, names))
+	if i < 0 {
+		i = slices.Index(words, nearest(name, words))
+	}
+	if i < 0 {
+		return "`ingestd presets` lists them: " + strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("did you mean %q? `ingestd presets` lists all", names[i])
 }
 
 // sidecars decodes the source's sidecar tables over those of its preset: a

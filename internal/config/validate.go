@@ -81,6 +81,9 @@ func (c *Config) source(d *defects, i int) {
 		d.add(path+".path", "is missing", "the directory in which recordings arrive")
 	}
 	c.references(d, path, s)
+	if d.half[path] {
+		return // what is missing may be what it would have given
+	}
 	s.globs(d, path)
 	s.times(d, path)
 	d.oneOf(path+".on_missing_sidecar", s.OnMissingSidecar, "hold", "send", "quarantine")

@@ -177,7 +177,8 @@ func (t *tx) planAll(r shortRecording, d Decision) (out Decided, err error) {
 		switch {
 		case conflict != 0 && n.State != Rejected:
 			n.State, n.Reason = Held, "conflict"
-			n.ReasonText = fmt.Sprintf("recording %d has the same id and other content; find out which one is right, then `ingestd retry`", conflict)
+			n.ReasonText = fmt.Sprintf("recording %[1]d has the same id and other content; compare `ingestd show %[1]d` with this one: `ingestd retry %[2]d` sends this one too, "+
+				"`ingestd cancel %[2]d --note WHY` gives it up", conflict, r.ID)
 		case doubt && n.State == Planned:
 			n.State, n.Reason = InDoubt, ReasonRestored
 			n.ReasonText = "the file was there before this ledger began, so it may have been sent under an earlier one"
@@ -195,9 +196,18 @@ func (t *tx) planAll(r shortRecording, d Decision) (out Decided, err error) {
 	return out, t.refreshSettled(r.ID)
 }
 
+// conflicting and conflictingTail, around the state of the other recording,
+// find the first of a source and business key that is not the given one and
+// has other content. One whose file went away counts if a vendor has it, or may
+// have it.
+const (
+	conflicting     = "SELECT id FROM recordings INDEXED BY recordings_business WHERE named = 1 AND source = ? AND business_key = ? AND id <> ? AND sha256 <> ? AND "
+	conflictingTail = ` NOT IN ('vanished', 'quarantined', 'skipped') OR EXISTS (SELECT 1 FROM deliveries AS d
+		WHERE d.recording_id = recordings.id AND d.state IN ('sending', 'committing', 'in_doubt', 'accepted', 'confirmed'))) ORDER BY id LIMIT 1`
+)
+
 // conflict finds another recording of the source that has the same name from
-// its export and other content; 0 is none. One whose file went away counts
-// if a vendor has it, or may have it.
+// its export and other content; 0 is none.
 func (t *tx) conflict(r shortRecording, d Decision) (other int64, err error) {
 	if !d.Named {
 		return 0, nil
@@ -206,10 +216,7 @@ func (t *tx) conflict(r shortRecording, d Decision) (other int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	err = t.row(`SELECT id FROM recordings INDEXED BY recordings_business WHERE named = 1 AND source = ? AND business_key = ? AND id <> ?
-		AND sha256 <> ? AND (state NOT IN ('vanished', 'quarantined', 'skipped') OR EXISTS (SELECT 1 FROM deliveries AS d
-			WHERE d.recording_id = recordings.id AND d.state IN ('sending', 'committing', 'in_doubt', 'accepted', 'confirmed')))
-		ORDER BY id LIMIT 1`,
+	err = t.row(conflicting+"(state"+conflictingTail,
 		[]any{r.Source, d.BusinessKey, r.ID, sum}, []any{&other})
 	if errors.Is(err, sql.ErrNoRows) {
 		err = nil

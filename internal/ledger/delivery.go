@@ -63,9 +63,11 @@ func (r Recovered) Total() int { return r.Requeued + r.InDoubt + r.Held }
 
 // NewOrder is a person's order, appended by a command.
 type NewOrder struct {
-	Kind         string // "retry"
+	Kind         string // OrderRetry, OrderAccept or OrderCancel
 	DeliveryIDs  []int64
 	RecordingIDs []int64
 	By           string // who ordered it
 	Note         string // why, in the person's words
+	// IDs are what the vendor calls the one delivery that is accepted.
+	IDs map[string]string
 }

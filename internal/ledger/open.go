@@ -129,19 +129,13 @@ func (l *Ledger) locate(ctx context.Context, s schema) (out located, err error) 
 			return out, err
 		}
 	case !found.ledger:
-		return out, &OpenError{
-			Text: "the ledger that belongs at " + l.path + " is missing",
-			Hint: "restore a backup with `ingestd ledger restore FILE`, or run `ingestd ledger init --force`",
-		}
+		return out, lost(l.path)
 	}
 	if out.probed, err = probe(ctx, l.path, s.version); err != nil {
 		return out, err
 	}
 	if found.marker && found.uid != out.uid {
-		return out, &OpenError{
-			Text: fmt.Sprintf("the ledger at %s belongs elsewhere: it is %q, %s names %q", l.path, out.uid, markerName, found.uid),
-			Hint: "put the right ledger back, or restore a backup",
-		}
+		return out, elsewhere(l.path, out.uid, found.uid)
 	}
 	out.water, err = readWater(l.path)
 	switch {

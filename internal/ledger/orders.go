@@ -16,8 +16,15 @@ import (
 // second. Without a daemon the command opens the ledger and calls ApplyOrders
 // itself. It returns the order's id and the number of its targets.
 func Order(ctx context.Context, path string, o NewOrder) (id int64, n int, err error) {
-	if o.Kind != "retry" {
+	switch {
+	case o.Kind != OrderRetry && o.Kind != OrderAccept && o.Kind != OrderCancel:
 		return 0, 0, fmt.Errorf("order %q: no such kind", o.Kind)
+	case o.Kind != OrderRetry && len(o.RecordingIDs) > 0:
+		return 0, 0, fmt.Errorf("order %q: it is about deliveries", o.Kind)
+	}
+	targets, err := o.targets()
+	if err != nil {
+		return 0, 0, err
 	}
 	if n = len(o.DeliveryIDs) + len(o.RecordingIDs); n == 0 {
 		return 0, 0, errors.New("order: nothing to apply it to")
@@ -33,7 +40,7 @@ func Order(ctx context.Context, path string, o NewOrder) (id int64, n int, err e
 		return 0, 0, err
 	}
 	defer r.Close()
-	deliveries, err1 := json.Marshal(o.DeliveryIDs)
+	deliveries, err1 := json.Marshal(targets)
 	recordings, err2 := json.Marshal(o.RecordingIDs)
 	if err := errors.Join(err1, err2); err != nil {
 		return 0, 0, fmt.Errorf("order: %w", err)
@@ -79,9 +86,11 @@ type order struct {
 // ApplyOrders applies what was ordered and not yet applied, each order in one
 // transaction, and returns how many orders that were.
 //
-// "retry" sends held, rejected and doubtful deliveries again, and lets
-// quarantined, waiting, skipped and vanished recordings settle anew. For a
-// ready recording it means its deliveries.
+// OrderRetry sends held, rejected and doubtful deliveries again, and those
+// that a person cancelled, and lets quarantined, waiting, skipped and vanished
+// recordings settle anew. For a ready recording it means its deliveries.
+// OrderAccept ends held and doubtful deliveries, OrderCancel all that is
+// neither under way nor ended.
 func (l *Ledger) ApplyOrders(ctx context.Context) (applied int, err error) {
 	var open []order
 	err = l.reader.rows(ctx, `SELECT id, kind, ordered_by, note, delivery_ids, recording_ids FROM orders INDEXED BY orders_open
@@ -105,26 +114,33 @@ func (l *Ledger) ApplyOrders(ctx context.Context) (applied int, err error) {
 
 // applyOrder applies one order, unless that was done meanwhile (ErrStale).
 func (t *tx) applyOrder(o order) error {
-	var deliveries, recordings []int64
+	var deliveries []target
+	var recordings []int64
 	err := errors.Join(json.Unmarshal(o.deliveries, &deliveries), json.Unmarshal(o.recordings, &recordings))
 	var result outcome
+	why := "ordered by " + o.by
+	if o.note != "" {
+		why += ": " + o.note
+	}
+	apply := func(g target) error { return t.retryDelivery(g.ID, why, &result) }
 	switch {
-	case err != nil || o.kind != "retry":
-		result.refuse("this program does not know the order")
+	case err == nil && o.kind == OrderRetry:
+	case err == nil && o.kind == OrderAccept:
+		apply = func(g target) error { return t.acceptDelivery(g, why, &result) }
+	case err == nil && o.kind == OrderCancel:
+		apply = func(g target) error { return t.cancelDelivery(g.ID, why, &result) }
 	default:
-		why := "ordered by " + o.by
-		if o.note != "" {
-			why += ": " + o.note
+		result.refuse("this program does not know the order")
+		deliveries, recordings = nil, nil
+	}
+	for _, id := range recordings {
+		if err := t.retryRecording(id, why, &result); err != nil {
+			return err
 		}
-		for _, id := range recordings {
-			if err := t.retryRecording(id, why, &result); err != nil {
-				return err
-			}
-		}
-		for _, id := range deliveries {
-			if err := t.retryDelivery(id, why, &result); err != nil {
-				return err
-			}
+	}
+	for _, g := range deliveries {
+		if err := apply(g); err != nil {
+			return err
 		}
 	}
 	return t.one("UPDATE orders SET applied_at = ?, result = ? WHERE id = ? AND applied_at IS NULL", t.at, result.String(), o.id)
@@ -151,12 +167,8 @@ func (o *outcome) String() string {
 }
 
 func (t *tx) retryDelivery(id int64, why string, result *outcome) error {
-	d, err := t.delivery(id)
-	if errors.Is(err, ErrNotFound) {
-		result.refuse("there is no delivery %d", id)
-		return nil
-	}
-	if err != nil {
+	d, err := t.ordered(id, result)
+	if err != nil || d.ID == 0 {
 		return err
 	}
 	r, err := t.recording(d.RecordingID)
@@ -164,6 +176,8 @@ func (t *tx) retryDelivery(id int64, why string, result *outcome) error {
 		return err
 	}
 	switch {
+	case d.State == Cancelled && d.Reason == ByPerson:
+		return t.uncancel(d, r, why, result)
 	case d.State != Held && d.State != Rejected && d.State != InDoubt:
 		result.refuse("delivery %d is %s", id, d.State)
 		return nil

@@ -25,20 +25,37 @@ func probe(ctx context.Context, path string, newest int) (probed, error) {
 // probeAs is probe through a connection of the given kind. Without full it
 // checks fully only what was not closed in order.
 func probeAs(ctx context.Context, path, params string, newest int, full bool) (p probed, err error) {
-	refuse := func(text string, err error) error {
-		return &OpenError{Text: path + " " + text, Hint: "the file is left as it is; restore a backup, or name another path in [ledger]", Err: err}
-	}
 	db := connect(path, params, 1)
 	defer func() { err = errors.Join(err, db.Close()) }()
+	if p, err = identify(ctx, db, path, newest); err != nil {
+		return p, err
+	}
+	problems, err := integrity(ctx, db, full || !p.clean)
+	if err != nil {
+		return p, unusable(path, "cannot be checked", err)
+	}
+	if len(problems) > 0 {
+		return p, unusable(path, "is damaged: "+problems[0], nil)
+	}
+	return p, nil
+}
+
+func unusable(path, text string, err error) error {
+	return &OpenError{Text: path + " " + text, Hint: "the file is left as it is; restore a backup, or name another path in [ledger]", Err: err}
+}
+
+// identify reads what a file says it is: is it a ledger of ours, of a version
+// that this program knows?
+func identify(ctx context.Context, db *sql.DB, path string, newest int) (p probed, err error) {
 	var app int
 	if err := db.QueryRowContext(ctx, "PRAGMA application_id").Scan(&app); err != nil {
-		return p, refuse("cannot be read as a ledger", err)
+		return p, unusable(path, "cannot be read as a ledger", err)
 	}
 	if app != applicationID {
-		return p, refuse("is not a ledger of ingestd", nil)
+		return p, unusable(path, "is not a ledger of ingestd", nil)
 	}
 	if err := db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&p.version); err != nil {
-		return p, refuse("cannot be read", err)
+		return p, unusable(path, "cannot be read", err)
 	}
 	if p.version > newest {
 		return p, &OpenError{
@@ -49,14 +66,7 @@ func probeAs(ctx context.Context, path, params string, newest int, full bool) (p
 	err = db.QueryRowContext(ctx, "SELECT uid, boot, clean, coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0) FROM meta").
 		Scan(&p.uid, &p.boot, &p.clean, &p.lastEvent)
 	if err != nil {
-		return p, refuse("cannot be read", err)
-	}
-	problems, err := integrity(ctx, db, full || !p.clean)
-	if err != nil {
-		return p, refuse("cannot be checked", err)
-	}
-	if len(problems) > 0 {
-		return p, refuse("is damaged: "+problems[0], nil)
+		return p, unusable(path, "cannot be read", err)
 	}
 	return p, nil
 }

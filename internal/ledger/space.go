@@ -39,7 +39,7 @@ var fsKinds = map[int64]string{
 func networkFS(dir string) (string, error) {
 	var s unix.Statfs_t
 	if err := unix.Statfs(dir, &s); err != nil {
-		return "", fmt.Errorf("statfs %s: %w", dir, err)
+		return "", fmt.Errorf("ask for the file system of %s: %w", dir, err)
 	}
 	return fsKinds[int64(s.Type)&0xffffffff], nil // some architectures sign-extend the number
 }
@@ -49,7 +49,7 @@ func networkFS(dir string) (string, error) {
 func freeSpace(dir string) (free, size uint64, err error) {
 	var s unix.Statfs_t
 	if err := unix.Statfs(dir, &s); err != nil {
-		return 0, 0, fmt.Errorf("statfs %s: %w", dir, err)
+		return 0, 0, fmt.Errorf("ask for the file system of %s: %w", dir, err)
 	}
 	return s.Bavail * uint64(s.Bsize), s.Blocks * uint64(s.Bsize), nil
 }

@@ -72,7 +72,7 @@ func (pl *pool) doubtStep(ctx context.Context, d ledger.Delivery, rec ledger.Rec
 	settled := d.DoubtSince.Add(pl.dest.DoubtSettle)
 	if pl.dest.OnDoubt == senders.OnDoubtHold {
 		return ledger.Step{To: ledger.Held, Class: "doubt_hold", Reason: "in_doubt",
-			Text: whyDoubt(d) + " and on_doubt = \"hold\"; look it up at the vendor, then `ingestd retry` sends it again"}
+			Text: whyDoubt(d) + " and on_doubt = \"hold\"; look it up at the vendor: `ingestd resolve --arrived` if it is there, `ingestd retry` sends it again"}
 	}
 	if p, ok := pl.dest.Sender.(senders.Perishable); ok {
 		return pl.resendWhileUsable(p, d, rec)
@@ -92,7 +92,7 @@ func (pl *pool) doubtStep(ctx context.Context, d ledger.Delivery, rec ledger.Rec
 	}
 	if !traits.ResendSafe && pl.dest.OnDoubt != senders.OnDoubtResend {
 		return ledger.Step{To: ledger.Held, Class: "no_way_to_ask", Reason: "in_doubt",
-			Text: whyDoubt(d) + " and this vendor cannot be asked; look it up at the vendor, then `ingestd retry` sends it again"}
+			Text: whyDoubt(d) + " and this vendor cannot be asked; look it up at the vendor: `ingestd resolve --arrived` if it is there, `ingestd retry` sends it again"}
 	}
 	if now.Before(settled) {
 		return ledger.Step{To: ledger.InDoubt, Class: "settling", Reason: d.Reason,
@@ -213,7 +213,7 @@ func (pl *pool) unanswered(d ledger.Delivery, err error) (step ledger.Step, hope
 func (pl *pool) resendWhileUsable(p senders.Perishable, d ledger.Delivery, rec ledger.Recording) ledger.Step {
 	if !p.Usable(senders.Attempt{Item: item(d, rec), Number: d.Attempts, IDs: d.IDs, Own: d.Own}) {
 		return ledger.Step{To: ledger.Held, Class: "no_way_to_ask", Reason: "in_doubt",
-			Text: "the answer was lost and the time in which a second upload would only replace the first is over; look it up at the vendor, then `ingestd retry` begins anew, which may make a second copy"}
+			Text: "the answer was lost and the time in which a second upload would only replace the first is over; look it up at the vendor: `ingestd resolve --arrived` if it is there, `ingestd retry` begins anew, which may make a second copy"}
 	}
 	return ledger.Step{To: pl.afterAbsent(), Class: "resend_safe", Reason: "resend",
 		Text:        "sent again to the same place: equal bytes replace those that may be there",

@@ -149,15 +149,22 @@ func (k Kind) bound() []string {
 	return nil
 }
 
-// known reports whether k is one of the kinds above.
-func (k Kind) known() bool {
-	switch k {
-	case Refuse, Early, DropMid, Stall, DropLost, Status, DropStored, StatusStored, StatusLate,
+// Kinds returns every kind of fault.
+func Kinds() []Kind {
+	return []Kind{
+		Refuse, Early, DropMid, Stall, DropLost, Status, DropStored, StatusStored, StatusLate,
 		Slow, ShortLength, BrokenJSON, OtherJSON, HTML, Empty, Truncated,
-		IDOther, IDHuge, IDPath, IDCRLF, CorrelationOther, ExpireToken:
-		return true
+		IDOther, IDHuge, IDPath, IDCRLF, CorrelationOther, ExpireToken,
 	}
-	return false
+}
+
+// KindNames lists every kind of fault in words.
+func KindNames() string {
+	var names []string
+	for _, k := range Kinds() {
+		names = append(names, string(k))
+	}
+	return strings.Join(names, ", ")
 }
 
 // answersStatus reports whether the kind answers the fault's Status.
@@ -170,8 +177,8 @@ func (k Kind) answersStatus() bool {
 func (f Fault) validate(routes []string) error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if !f.Kind.known() {
-		bad("kind %q is not one of the fault kinds", f.Kind)
+	if !slices.Contains(Kinds(), f.Kind) {
+		bad("kind %q is not one of %s", f.Kind, KindNames())
 	}
 	if f.Route != "" && !slices.Contains(routes, f.Route) {
 		bad("route %q is not one of %s", f.Route, strings.Join(routes, ", "))

@@ -33,7 +33,7 @@ func newView(b *bench, lists map[string]iter.Seq[any], summary func() any) http.
 		writeJSON(w, http.StatusOK, b.faults.states())
 	})
 	mux.HandleFunc("PUT "+viewPrefix+"faults", func(w http.ResponseWriter, r *http.Request) {
-		faults, err := readFaults(http.MaxBytesReader(w, r.Body, 1<<20))
+		faults, err := ReadFaults(http.MaxBytesReader(w, r.Body, 1<<20))
 		if err == nil {
 			err = b.faults.set(faults)
 		}
@@ -51,9 +51,9 @@ func newView(b *bench, lists map[string]iter.Seq[any], summary func() any) http.
 	return mux
 }
 
-// readFaults reads a JSON array of faults and nothing else. Unknown fields are
+// ReadFaults reads a JSON array of faults and nothing else. Unknown fields are
 // an error: a mistyped switch must not silently do nothing.
-func readFaults(r io.Reader) ([]Fault, error) {
+func ReadFaults(r io.Reader) ([]Fault, error) {
 	dec := json.NewDecoder(r)
 	dec.DisallowUnknownFields()
 	var faults []Fault

@@ -12,7 +12,7 @@ import (
 func FSKind(path string) (name string, network bool, err error) {
 	var st unix.Statfs_t
 	if err := retry(func() error { return unix.Statfs(path, &st) }); err != nil {
-		return "", false, fmt.Errorf("statfs %q: %w", path, err)
+		return "", false, fmt.Errorf("ask for the file system of %q: %w", path, err)
 	}
 	name, network = fsKind(int64(st.Type))
 	return name, network, nil
