@@ -161,7 +161,7 @@ func (t *tx) applyChange(c Change, uses []DocumentUse, hold bool) (out ChangeOut
 	}
 	switch r.State {
 	case Quarantined, Skipped:
-		out, err = ChangeAgain, t.decideAgain(r, changedUnsent)
+		out, err = ChangeAgain, t.decideAgain(r, MetadataChanged, changedUnsent)
 	case Ready:
 		busy, begun, err := t.sent(id)
 		switch {
@@ -170,7 +170,7 @@ func (t *tx) applyChange(c Change, uses []DocumentUse, hold bool) (out ChangeOut
 		case busy:
 			return ChangeLater, t.exec("UPDATE recording_changes SET due_at = ? WHERE recording_id = ?", t.at+changeRest.Milliseconds(), id)
 		case !begun:
-			out, err = ChangeAgain, t.decideAgain(r, changedUnsent)
+			out, err = ChangeAgain, t.decideAgain(r, MetadataChanged, changedUnsent)
 		default:
 			out, err = t.changedLate(r, uses, hold)
 		}
@@ -193,20 +193,22 @@ func (t *tx) applyChange(c Change, uses []DocumentUse, hold bool) (out ChangeOut
 // may have, under a ledger that this one replaced.
 // A duplicate is as far as the delivery that carries it.
 func (t *tx) sent(id int64) (busy, begun bool, err error) {
-	err = t.row(`SELECT coalesce(sum(o.state IN ('declaring', 'sending', 'committing', 'in_doubt')), 0) > 0
+	err = t.row(sentOf, []any{id}, []any{&busy, &begun})
+	return busy, begun, err
+}
+
+// sentOf is what sent asks about recording ?1.
+const sentOf = `SELECT coalesce(sum(o.state IN ('declaring', 'sending', 'committing', 'in_doubt')), 0) > 0
 			OR EXISTS (SELECT 1 FROM recordings WHERE id = ?1 AND move_to IS NOT NULL),
 			coalesce(sum(o.attempts > 0 OR o.state NOT IN ('planned', 'rejected', 'held', 'cancelled') OR o.reason = 'restored'
 				OR EXISTS (SELECT 1 FROM vendor_ids WHERE delivery_id = o.id)
 				OR EXISTS (SELECT 1 FROM events AS e INDEXED BY events_recording WHERE e.recording_id = o.recording_id AND e.delivery_id = o.id AND e.to_state = 'in_doubt')), 0) > 0
-		FROM deliveries AS d JOIN deliveries AS o ON o.id = coalesce(d.duplicate_of, d.id) WHERE d.recording_id = ?1`,
-		[]any{id}, []any{&busy, &begun})
-	return busy, begun, err
-}
+		FROM deliveries AS d JOIN deliveries AS o ON o.id = coalesce(d.duplicate_of, d.id) WHERE d.recording_id = ?1`
 
 // decideAgain lets a recording of which nothing was sent settle anew. What
 // was planned of it is cancelled until then: it goes on when the recording is
 // decided, unless that gives it another identity.
-func (t *tx) decideAgain(r shortRecording, why string) error {
+func (t *tx) decideAgain(r shortRecording, reason, why string) error {
 	var unsent []shortDelivery
 	err := t.rows("SELECT "+shortDeliveryColumns+" FROM deliveries WHERE recording_id = ? AND state IN ('planned', 'rejected', 'held')", []any{r.ID},
 		func(row scanner) error {
@@ -221,18 +223,18 @@ func (t *tx) decideAgain(r shortRecording, why string) error {
 	for _, d := range unsent {
 		handed, err := t.handOver(d)
 		if err == nil && !handed {
-			err = t.move(d, Step{From: d.State, To: Cancelled, Class: "cancelled", Reason: MetadataChanged, Text: why})
+			err = t.move(d, Step{From: d.State, To: Cancelled, Class: "cancelled", Reason: reason, Text: why})
 		}
 		if err != nil {
 			return err
 		}
 	}
 	err = t.one(`UPDATE recordings SET state = 'settling', reason = ?1, reason_text = ?2, wait_until = NULL, due_at = ?3, settled = 0,
-		ver = ver + 1, updated = ?3 WHERE id = ?4`, MetadataChanged, why, t.at, r.ID)
+		ver = ver + 1, updated = ?3 WHERE id = ?4`, reason, why, t.at, r.ID)
 	if err != nil {
 		return err
 	}
-	return t.event(event{recording: r.ID, from: string(r.State), to: string(Settling), reason: MetadataChanged, text: why})
+	return t.event(event{recording: r.ID, from: string(r.State), to: string(Settling), reason: reason, text: why})
 }
 
 // changedLate notes a change that came after the recording was sent.

@@ -17,7 +17,8 @@ import (
 // one that is there; one that was cancelled because its file went away is
 // taken over by this recording. When the export named the recording and
 // another recording of the source has the name with other content, the new
-// deliveries are held. In a ledger that was begun anew or restored, files
+// deliveries are held; where they are copies it returns ErrStale instead, and
+// has to be decided anew. In a ledger that was begun anew or restored, files
 // that were there before start in doubt.
 func (l *Ledger) Decide(ctx context.Context, id, ver int64, d Decision) (Decided, error) {
 	var out Decided
@@ -160,7 +161,15 @@ func (t *tx) planAll(r shortRecording, d Decision) (out Decided, err error) {
 	if d.State != Ready {
 		return out, fmt.Errorf("%w: deliveries of a recording that is %s", ErrMove, d.State)
 	}
+	for _, id := range d.Instead {
+		if err := t.giveWay(id); err != nil {
+			return out, err
+		}
+	}
 	conflict, err := t.conflict(r, d)
+	if err == nil && conflict != 0 && d.Copies {
+		err = fmt.Errorf("recording %d: a copy was taken meanwhile: %w", r.ID, ErrStale)
+	}
 	if err != nil {
 		return out, err
 	}
@@ -196,34 +205,6 @@ func (t *tx) planAll(r shortRecording, d Decision) (out Decided, err error) {
 	return out, t.refreshSettled(r.ID)
 }
 
-// conflicting and conflictingTail, around the state of the other recording,
-// find the first of a source and business key that is not the given one and
-// has other content. One whose file went away counts if a vendor has it, or may
-// have it.
-const (
-	conflicting     = "SELECT id FROM recordings INDEXED BY recordings_business WHERE named = 1 AND source = ? AND business_key = ? AND id <> ? AND sha256 <> ? AND "
-	conflictingTail = ` NOT IN ('vanished', 'quarantined', 'skipped') OR EXISTS (SELECT 1 FROM deliveries AS d
-		WHERE d.recording_id = recordings.id AND d.state IN ('sending', 'committing', 'in_doubt', 'accepted', 'confirmed'))) ORDER BY id LIMIT 1`
-)
-
-// conflict finds another recording of the source that has the same name from
-// its export and other content; 0 is none.
-func (t *tx) conflict(r shortRecording, d Decision) (other int64, err error) {
-	if !d.Named {
-		return 0, nil
-	}
-	sum, err := digest(d.SHA256)
-	if err != nil {
-		return 0, err
-	}
-	err = t.row(conflicting+"(state"+conflictingTail,
-		[]any{r.Source, d.BusinessKey, r.ID, sum}, []any{&other})
-	if errors.Is(err, sql.ErrNoRows) {
-		err = nil
-	}
-	return other, err
-}
-
 // beforeEpoch tells whether the file was there before a ledger that replaced
 // another one began.
 func (t *tx) beforeEpoch(id int64) (before bool, err error) {
@@ -242,7 +223,7 @@ func (t *tx) plan(r shortRecording, n NewDelivery) (duplicate bool, err error) {
 		return false, t.newDelivery(r, n, 0)
 	case err != nil:
 		return false, err
-	case have.State == Cancelled && (have.Reason == "vanished" || have.Reason == "file_changed" || have.Reason == MetadataChanged):
+	case have.State == Cancelled && (have.Reason == "vanished" || have.Reason == "file_changed" || have.Reason == MetadataChanged || have.Reason == reasonCopy):
 		return false, t.takeOver(have, r, n)
 	case have.RecordingID == r.ID:
 		return false, nil // decided again after a retry

@@ -54,6 +54,57 @@ func TestDuplicateAndConflict(t *testing.T) {
 }
 
 // A recording that was refused or went away is no rival.
+// Of copies the better one takes the place of those that were not sent, and of
+// no other; a copy that was taken meanwhile is no conflict.
+func TestCopies(t *testing.T) {
+	l, _ := openTest(t)
+	ctx := t.Context()
+	lesser, ds := planned(t, l, "a.mp3", "x", "rec-1", "alpha")
+	better := see(t, l, "s", "a.wav")
+	d := ready("y", "rec-1", "alpha")
+	d.Copies = true
+	taken := func(sent bool) {
+		t.Helper()
+		copies := must[[]Copy](t)(l.CopiesTaken(ctx, "s", d.BusinessKey, better.ID, d.SHA256))
+		if diff := cmp.Diff([]Copy{{ID: lesser.ID, Path: "a.mp3", Sent: sent}}, copies); diff != "" {
+			t.Errorf("copies (-want +got):\n%s", diff)
+		}
+	}
+	stale := func(why string) {
+		t.Helper()
+		if _, err := l.Decide(ctx, better.ID, better.Ver, d); !errors.Is(err, ErrStale) {
+			t.Errorf("%s: %v", why, err)
+		}
+		if n := queryInt(t, l, "SELECT count(*) FROM deliveries"); n != 1 {
+			t.Errorf("%s: %d deliveries", why, n)
+		}
+	}
+	taken(false)
+	stale("a copy that it was not told of")
+	d.Instead = []int64{lesser.ID}
+	under := walk(t, l, ds[0], Sending)
+	taken(true)
+	stale("a copy that is being sent")
+	walk(t, l, under, Planned)
+	taken(true)
+	stale("a copy that was begun")
+
+	other, _ := planned(t, l, "b.mp3", "x2", "rec-2", "alpha")
+	d = ready("y2", "rec-2", "alpha")
+	d.Copies, d.Instead = true, []int64{other.ID}
+	must[Decided](t)(l.Decide(ctx, better.ID, better.Ver, d))
+	if got := deliveriesOf(t, l, better.ID)[0]; got.State != Planned {
+		t.Errorf("the better one: %+v", got)
+	}
+	if got := deliveriesOf(t, l, other.ID)[0]; got.State != Cancelled || got.Reason != "copy" {
+		t.Errorf("the lesser one: %+v", got)
+	}
+	if got := at(t, l, "s", "b.mp3"); got.State != Settling || got.DueAt.IsZero() {
+		t.Errorf("the lesser one is not decided again: %+v", got)
+	}
+	verified(t, l)
+}
+
 func TestNoConflictWithWhatIsGone(t *testing.T) {
 	l, _ := openTest(t)
 	ctx := t.Context()

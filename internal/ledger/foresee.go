@@ -77,7 +77,7 @@ func (r *Reader) Conflict(ctx context.Context, f Foreseen) (id int64, err error)
 	if err != nil || !named || f.SHA256 == "" {
 		return 0, err
 	}
-	err = r.row(ctx, conflicting+"(CASE WHEN current = 1 AND path = ? AND state <> 'done' THEN 'vanished' ELSE state END"+conflictingTail,
+	err = r.row(ctx, "SELECT id"+conflicting+"(CASE WHEN current = 1 AND path = ? AND state <> 'done' THEN 'vanished' ELSE state END "+inTheWay+") ORDER BY id LIMIT 1",
 		[]any{f.Source, key, 0, sum, []byte(f.Path)}, []any{&id})
 	if errors.Is(err, sql.ErrNoRows) {
 		err = nil

@@ -216,7 +216,7 @@ func (t *tx) mapAnew(d shortDelivery, r shortRecording, why string) (anew bool, 
 	if err != nil || busy || begun {
 		return false, err
 	}
-	return true, t.decideAgain(r, why)
+	return true, t.decideAgain(r, MetadataChanged, why)
 }
 
 func (t *tx) retryRecording(id int64, why string, result *outcome) error {

@@ -81,6 +81,10 @@ type Decision struct {
 	Merge      *Merge // it is sent merged with others
 	Documents  []DocumentUse
 	Deliveries []NewDelivery
+	// Copies: the source keeps several copies of a recording, of which one is
+	// sent. Instead are those that were taken and give way to this one.
+	Copies  bool
+	Instead []int64
 }
 
 // DocumentUse names the document row that a recording was paired with.

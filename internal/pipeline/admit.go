@@ -144,22 +144,23 @@ func (f *feed) ready(ctx context.Context, r ledger.Recording, env mapping.Env, c
 	// The number of a segment is no part of the key: it depends on what was
 	// known when it was counted.
 	key, named := c.record.BusinessKey(f.src.Name, r.Path)
-	if d, err := f.copyOf(ctx, r, key, named, env.File.SHA256); d != nil || err != nil {
+	instead, d, err := f.copyOf(ctx, r, key, named, env.File.SHA256)
+	if d != nil || err != nil {
 		return derefOr(d), err
 	}
 	if d, err := f.number(ctx, r, &c.record); d != nil || err != nil {
 		return derefOr(d), err
 	}
-	d := ledger.Decision{
+	ready := ledger.Decision{
 		State: ledger.Ready, SHA256: env.File.SHA256, BusinessKey: key, Named: named,
-		Call: &c.record, Merge: c.merge,
+		Call: &c.record, Merge: c.merge, Copies: len(f.src.Copies) > 0, Instead: instead,
 	}
 	for _, name := range f.src.Destinations {
-		d.Deliveries = append(d.Deliveries, f.plan(name, call.Item{
+		ready.Deliveries = append(ready.Deliveries, f.plan(name, call.Item{
 			Call: c.record, Audio: env.Audio, File: env.File, Delivery: call.NewDelivery(name, key, c.sum),
 		}))
 	}
-	return d, nil
+	return ready, nil
 }
 
 func derefOr(d *ledger.Decision) ledger.Decision {

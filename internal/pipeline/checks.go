@@ -79,30 +79,57 @@ func md5File(ctx context.Context, file *os.File, size int64) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
+const waitingForCopy = "waiting_for_copy"
+
 // copyOf decides about a recording of which the recorder keeps several copies
 // (WAV and MP3, original and redacted): the one whose path comes first in the
 // source's copies is sent. A lesser one waits for a better, one place in the
-// list longer than the next, and is skipped when a copy was taken already.
-func (f *feed) copyOf(ctx context.Context, r ledger.Recording, key string, named bool, sha256 string) (*ledger.Decision, error) {
+// list longer than the next, from when its metadata named the recording. It is
+// skipped when a better copy was taken already, or any that was sent; those
+// that it is better than give way to it (instead).
+func (f *feed) copyOf(ctx context.Context, r ledger.Recording, key string, named bool, sha256 string) (instead []int64, d *ledger.Decision, err error) {
 	if len(f.src.Copies) == 0 || !named {
-		return nil, nil
+		return nil, nil, nil
 	}
-	other, err := f.p.ledger.CopyTaken(ctx, f.src.Name, key, r.ID, sha256)
+	taken, err := f.p.ledger.CopiesTaken(ctx, f.src.Name, key, r.ID, sha256)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if other != 0 {
-		return &ledger.Decision{State: ledger.Skipped, Reason: "copy", SHA256: sha256,
-			ReasonText: fmt.Sprintf("the same recording was taken from another file, recording %d", other)}, nil
+	place := f.copyPlace(r.Path)
+	for _, c := range taken {
+		if c.Sent || f.copyPlace(c.Path) <= place {
+			return nil, &ledger.Decision{State: ledger.Skipped, Reason: "copy", SHA256: sha256,
+				ReasonText: fmt.Sprintf("the same recording was taken from another file, recording %d", c.ID)}, nil
+		}
+		instead = append(instead, c.ID)
 	}
-	rank := 0
-	for rank < len(f.src.Copies) && !matchAny(f.src.Copies[rank:rank+1], strings.ToLower(r.Path)) {
-		rank++
+	now := f.p.now()
+	until := now.Add(time.Duration(place) * f.src.WaitForCopy)
+	switch r.Reason {
+	case waitingForCopy:
+		until = r.WaitUntil
+		// A better one may have come while nobody watched.
+		if known := f.documentsKnown().Add(time.Duration(place) * f.src.Rule.Quiet); known.After(until) {
+			until = known
+		}
+	case numbering: // which follows this
+		until = now
 	}
-	until := r.FirstSeen.Add(time.Duration(rank) * f.src.WaitForCopy)
-	if f.p.opt.DryRun || !f.p.now().Before(until) {
-		return nil, nil
+	if f.p.opt.DryRun || len(instead) > 0 || !now.Before(until) {
+		return instead, nil, nil
 	}
-	return &ledger.Decision{State: ledger.Waiting, Due: until, WaitUntil: until,
-		Reason: "waiting_for_copy", ReasonText: "a better copy of the same recording may come"}, nil
+	return nil, &ledger.Decision{State: ledger.Waiting, Due: until, WaitUntil: until,
+		Reason: waitingForCopy, ReasonText: "a better copy of the same recording may come"}, nil
+}
+
+// copyPlace is the place of a path in the source's copies, from 0; one that is
+// in none comes last.
+func (f *feed) copyPlace(rel string) int {
+	rel = strings.ToLower(rel)
+	for i := range f.src.Copies {
+		if matchAny(f.src.Copies[i:i+1], rel) {
+			return i
+		}
+	}
+	return len(f.src.Copies)
 }
