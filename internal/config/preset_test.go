@@ -5,7 +5,9 @@ import (
 	"strings"
 	"testing"
 
+	"ingestd/internal/call"
 	"ingestd/internal/config"
+	"ingestd/internal/mapping"
 )
 
 const aroundPreset = `
@@ -37,8 +39,25 @@ func TestPresets(t *testing.T) {
 			}
 		})
 	}
-	if len(config.Presets()) < 9 {
+	if len(config.Presets()) < 14 {
 		t.Errorf("%d presets", len(config.Presets()))
+	}
+}
+
+// A value that an export leaves out costs its own field only: nothing but what
+// every record needs may refuse a recording.
+func TestPresetsTakeAbsentValues(t *testing.T) {
+	for _, p := range config.Presets() {
+		s := load(t, aroundPreset+"preset = \""+p.Name+"\"\n").Sources[0]
+		for field := range s.Call.Fields {
+			if field == "started_at" || field == "direction" {
+				continue
+			}
+			x := s.Mapping.Tracer("call." + field).Recording(mapping.Env{File: call.File{Path: "a/b.wav", Name: "b.wav", Stem: "b"}})
+			if last := x.Steps[len(x.Steps)-1]; last.Err != nil {
+				t.Errorf("%s: %v", p.Name, last.Err)
+			}
+		}
 	}
 }
 

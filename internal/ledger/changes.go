@@ -44,7 +44,7 @@ func (t *tx) noteChanges(id, after, last int64) error {
 			CROSS JOIN recording_documents AS u INDEXED BY recording_documents_key ON u.sidecar = r.sidecar AND u.key = r.key
 			CROSS JOIN recordings AS c ON c.id = u.recording_id
 		WHERE d.id = ?1 AND r.id > ?2 AND r.id <= ?3 AND r.key <> '' AND u.digest <> r.digest AND c.source = d.source
-			AND c.state IN ('ready', 'quarantined', 'skipped', 'done') AND (u.rule = 'key' OR c.current = 1 AND c.moved_to IS NULL)
+			AND c.state IN ('ready', 'quarantined', 'skipped', 'done') AND (u.rule = 'key' OR u.rule = 'time' OR c.current = 1 AND c.moved_to IS NULL)
 			AND (NOT EXISTS (SELECT 1 FROM document_rows AS o WHERE o.sidecar = r.sidecar AND o.key = r.key AND o.digest = r.digest
 					AND o.document_id = r.document_id AND o.gen <> r.gen)
 				OR `+noneSays("u.digest")+`)

@@ -79,14 +79,19 @@ func scanBadDocument(rows *sql.Rows) (id int64, o Orphan, err error) {
 	return id, o, err
 }
 
+// RuleTime is the pairing rule of a row that was the nearest in time of those
+// under its key: the others are not used by it.
+const RuleTime = "time"
+
 // unusedRows compares keys, not rows: a manifest that was exported again has
-// new rows for the calls that were paired already. A row stands in the index
-// once under each of its keys, one behind the other; it is used when one of
-// them is, and listed once.
+// new rows for the calls that were paired already. Only where the rows of a key
+// belong to different recordings does it look at what they say. A row stands in
+// the index once under each of its keys, one behind the other; it is used when
+// one of them is, and listed once.
 const unusedRows = `SELECT r.id, d.source, d.path, r.row, r.key, d.first_seen, d.rows, r.reason_text
 	FROM document_rows AS r CROSS JOIN documents AS d ON d.id = r.document_id AND d.gen = r.gen AND d.state = 'indexed'
 	WHERE r.id > ? AND NOT EXISTS (SELECT 1 FROM document_rows AS s CROSS JOIN recording_documents AS u ON u.sidecar = s.sidecar AND u.key = s.key
-			JOIN recordings AS c ON c.id = u.recording_id
+			AND (u.rule <> 'time' OR u.digest = s.digest) JOIN recordings AS c ON c.id = u.recording_id
 		WHERE s.id > r.id - 16 AND s.id < r.id + 16 AND s.document_id = r.document_id AND s.gen = r.gen AND s.row = r.row AND s.sidecar = r.sidecar
 			AND c.source = d.source)
 		AND NOT EXISTS (SELECT 1 FROM document_rows AS s WHERE s.id > r.id - 16 AND s.id < r.id

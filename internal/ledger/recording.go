@@ -93,7 +93,7 @@ type DocumentUse struct {
 	DocumentID, RowID int64
 	Path              string // relative to the source, raw bytes
 	Row               int    // from 1
-	Rule              string // the pairing rule
+	Rule              string // the pairing rule; see [RuleTime]
 	SHA256            string // of the document as paired, lower-case hex; "" for a growing list
 	Key               string // under which the row was found
 	Digest            int64  // of what the row says; 0: not known

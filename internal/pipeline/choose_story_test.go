@@ -2,12 +2,14 @@ package pipeline_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"ingestd/internal/ledger"
 	"ingestd/internal/mapping"
 	"ingestd/internal/pipeline"
 	"ingestd/internal/senders"
@@ -68,6 +70,68 @@ func TestFilesThatSettleTogetherShareNoRow(t *testing.T) {
 			t.Errorf("sent %v", sent.by)
 		}
 	})
+}
+
+// Rows of a key of which one was the nearest: the others are listed as paired
+// with nothing, also when the list is exported again.
+func TestRowsThatAreNobodysNearest(t *testing.T) {
+	const list = "ext,call_id,started_at,direction\n4711,X,2026-11-02T10:00:00Z,inbound\n4711,Y,2026-11-02T10:00:20Z,inbound\n4711,Z,2026-11-02T12:00:00Z,inbound\n"
+	synctest.Test(t, func(t *testing.T) {
+		v, _ := rememberingVendor()
+		r := newRig(t, v, nearest(t, "3m"))
+		r.write("drop/list.csv", []byte(list))
+		r.drop("drop", "4711_2026-11-02T10:00:01Z", 1, "")
+		r.start()
+		time.Sleep(2 * time.Minute)
+		want := []string{"list.csv 2", "list.csv 3"}
+		if got := r.unusedRows(); !slices.Equal(got, want) {
+			t.Errorf("unused %q, want %q", got, want)
+		}
+		r.write("drop/more.csv", []byte(strings.Replace(list, "4711,Z", "4712,Z", 1)))
+		r.drop("drop", "4711_2026-11-02T10:00:19Z", 2, "")
+		time.Sleep(2 * time.Minute)
+		want = []string{"list.csv 3", "more.csv 3"}
+		if got := r.unusedRows(); !slices.Equal(got, want) {
+			t.Errorf("unused %q, want %q", got, want)
+		}
+		r.end()
+	})
+}
+
+// A list may correct the row of a recording whose file is gone by then.
+func TestNearestRowCorrectedAfterTheFileWent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v, _ := rememberingVendor()
+		r := newRig(t, v, nearest(t, "3m"))
+		r.opt.Sources[0].OnLateChange, r.opt.Sources[0].After = pipeline.OnLateIgnore, pipeline.AfterDelete
+		list := "ext,call_id,started_at,direction\n4711,X,2026-11-02T10:00:00Z,inbound\n4711,Y,2026-11-02T12:00:00Z,inbound\n"
+		r.write("drop/list.csv", []byte(list))
+		name := "4711_2026-11-02T10:00:01Z"
+		r.drop("drop", name, 1, "")
+		r.start()
+		time.Sleep(2 * time.Minute)
+		r.write("drop/list.csv", []byte(strings.Replace(list, "inbound", "outbound", 1)))
+		time.Sleep(5 * time.Minute)
+		if n := r.changes(name + ".wav"); n != 1 {
+			t.Errorf("%d changes in the history, want 1", n)
+		}
+		r.end()
+	})
+}
+
+// unusedRows are the rows that no recording was paired with.
+func (r *rig) unusedRows() (out []string) {
+	r.t.Helper()
+	err := r.led.Reader().Orphans(r.t.Context(), func(o ledger.Orphan) error {
+		if o.Kind == ledger.RowWithoutRecording {
+			out = append(out, fmt.Sprintf("%s %d", o.Path, *o.Row))
+		}
+		return nil
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return out
 }
 
 // A choice among more rows than are looked at is none.

@@ -78,12 +78,21 @@ func (f *feed) pair(ctx context.Context, r ledger.Recording, env *mapping.Env) (
 			env.Docs[s.Name] = rows[0].Content
 			p.uses = append(p.uses, ledger.DocumentUse{
 				Sidecar: s.Name, DocumentID: rows[0].DocumentID, RowID: rows[0].RowID,
-				Path: rows[0].Path, Row: rows[0].Row, Rule: s.Pair, SHA256: rows[0].SHA256,
+				Path: rows[0].Path, Row: rows[0].Row, Rule: f.pairedBy(s), SHA256: rows[0].SHA256,
 				Key: key, Digest: rows[0].Digest, Newest: p.last.Newest,
 			})
 		}
 	}
 	return p, nil
+}
+
+// pairedBy is the rule as the ledger notes it. Where prefer chooses among rows,
+// the others are earlier versions of the chosen one, and nobody misses them.
+func (f *feed) pairedBy(s sidecar.Config) string {
+	if s.Nearest() > 0 && !f.src.Mapping.Prefers(s.Name) {
+		return ledger.RuleTime
+	}
+	return s.Pair
 }
 
 // present leaves out documents of one recording whose file is gone or is
