@@ -29,7 +29,7 @@ func checkLedger(ctx context.Context, cfg *config.Config) []finding {
 	case errors.As(err, &open):
 		return out(levelFail, "%v; %s", open, open.Hint)
 	case err != nil:
-		return out(levelFail, "%s: %v", path, err)
+		return out(levelFail, "%s cannot be looked at: %v", path, cause(err))
 	}
 	how := "closed in order"
 	switch {

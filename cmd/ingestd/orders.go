@@ -55,7 +55,11 @@ func (f *choiceFlags) read(c *cobra.Command, args []string, now time.Time, o per
 		chosen = chosen || c.Flags().Changed(name)
 	}
 	if !chosen {
-		return choice{}, usage(c.Name()+" what?", "name recordings, or choose by --delivery, --state, --reason, --source, --destination or --since")
+		hint := "name recordings, or choose by --delivery, --state, --reason, --source, --destination or --since"
+		if !o.one {
+			hint += ", or --all"
+		}
+		return choice{}, usage(c.Name()+" what?", hint)
 	}
 	return choice{args: args, deliveries: f.deliveries, filter: filter, all: f.all}, nil
 }

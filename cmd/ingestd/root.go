@@ -96,7 +96,7 @@ func flagText(err error) string {
 	}
 	var number *strconv.NumError
 	var list *csv.ParseError
-	want := ""
+	var want string
 	switch {
 	case errors.As(cause, &number) && number.Func == "ParseBool":
 		want = "it must be true or false"

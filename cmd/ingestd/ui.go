@@ -119,8 +119,8 @@ func (u *ui) exit(err error) int {
 // lastHint is for errors that nobody said more about.
 func lastHint(err error) string {
 	switch {
-	case errors.Is(err, fs.ErrPermission):
-		return "run it as the service user or root: sudo -u ingestd ingestd ..."
+	case errors.Is(err, fs.ErrPermission), strings.Contains(err.Error(), "unable to open database file"):
+		return "run it as the service user: sudo -u ingestd ingestd ..."
 	case errors.Is(err, fs.ErrExist):
 		return "choose a name that does not exist yet"
 	case errors.Is(err, fs.ErrNotExist):

@@ -82,8 +82,11 @@ func open(ctx context.Context, o Options, s schema) (_ *Ledger, err error) {
 // systems on which the ledger's locks do not hold.
 func checkDir(dir string, allowNetwork bool) error {
 	info, err := os.Stat(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return &OpenError{Text: "the ledger's directory " + dir + " does not exist", Hint: "create it, owned by the service user, mode 0700", Err: err}
+	}
 	if err != nil {
-		return &OpenError{Text: "the ledger's directory cannot be used", Hint: "create it, owned by the service user, mode 0700", Err: err}
+		return &OpenError{Text: "the ledger's directory " + dir + " cannot be used", Hint: "create it, owned by the service user, mode 0700", Err: err}
 	}
 	if !info.IsDir() {
 		return &OpenError{Text: dir + " is not a directory", Hint: "name another path in [ledger]"}
