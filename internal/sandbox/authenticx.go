@@ -112,7 +112,7 @@ func (c *AuthenticX) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.view.ServeHTTP(w, r)
 		return
 	}
-	x := c.bench.begin(w, r)
+	x := c.begin(w, r)
 	defer x.end()
 	path := strings.TrimPrefix(r.URL.EscapedPath(), strings.TrimSuffix(c.o.BasePath, "/"))
 	method, serve := c.route(x, path)
@@ -127,7 +127,7 @@ func (c *AuthenticX) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case !c.identity.good(r):
 		x.w.Header().Set("WWW-Authenticate", "Bearer")
 		x.rejectAs(http.StatusUnauthorized, "the access token is missing, unknown or expired", "", nil)
-	case !c.bench.rate.take():
+	case !c.rate.take():
 		if c.o.RetryAfter != "" {
 			x.w.Header().Set("Retry-After", c.o.RetryAfter)
 		}

@@ -134,7 +134,7 @@ func (c *AuthenticX) receive(x *exchange, boundary string) (form acxForm, err er
 		switch name, file := params["name"], params["filename"]; {
 		case name == "file" && file != "" && form.body == nil:
 			form.part = file
-			if form.body, err = c.bench.newBody(); err != nil {
+			if form.body, err = c.newBody(); err != nil {
 				return fmt.Errorf("%w: %w", errNotKept, err)
 			}
 			_, err = io.Copy(form.body, part)
@@ -212,10 +212,10 @@ func (c *AuthenticX) store(i *Interaction, form acxForm) bool {
 		return false
 	}
 	c.taken[i.FileName] = true
-	i.ReceivedAt = c.bench.now()
+	i.ReceivedAt = c.now()
 	c.interactions = append(c.interactions, i)
 	c.mu.Unlock()
-	c.bench.log.Info("interaction stored", "id", i.ID, "file_name", i.FileName, "upload_type", i.UploadType, "bytes", i.Bytes)
+	c.log.Info("interaction stored", "id", i.ID, "file_name", i.FileName, "upload_type", i.UploadType, "bytes", i.Bytes)
 	if c.o.OnStored != nil {
 		c.o.OnStored(i.stored())
 	}

@@ -108,7 +108,7 @@ func (v *BehavioralSignals) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		v.view.ServeHTTP(w, r)
 		return
 	}
-	x := v.bench.begin(w, r)
+	x := v.begin(w, r)
 	x.shape = behavioralError
 	defer x.end()
 	path, ours := strings.CutPrefix(r.URL.EscapedPath(), v.base+"/")
@@ -118,7 +118,7 @@ func (v *BehavioralSignals) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		method, cid, serve = v.route(x, path)
 	}
 	switch {
-	case !v.bench.rate.take():
+	case !v.rate.take():
 		if v.o.RetryAfter != "" {
 			w.Header().Set("Retry-After", v.o.RetryAfter)
 		}

@@ -38,13 +38,13 @@ func (v *BehavioralSignals) number() int64 {
 // insert makes an upload a process.
 func (v *BehavioralSignals) insert(p *Process) {
 	v.mu.Lock()
-	p.InsertedAt = v.bench.now()
+	p.InsertedAt = v.now()
 	v.processes = append(v.processes, p)
 	v.byPID[p.PID] = p
 	v.uploads++
 	made := *p
 	v.mu.Unlock()
-	v.bench.log.Info("process", "pid", made.PID, "bytes", made.Bytes)
+	v.log.Info("process", "pid", made.PID, "bytes", made.Bytes)
 	if v.o.OnStored != nil {
 		v.o.OnStored(v.stored(&made))
 	}
@@ -55,7 +55,7 @@ func (v *BehavioralSignals) insert(p *Process) {
 func (v *BehavioralSignals) Busy(cid string, count int) {
 	empty, meta := "", `{"batch": 7}`
 	for range count {
-		p := &Process{PID: v.number(), CID: cid, InsertedAt: v.bench.now(), Others: true}
+		p := &Process{PID: v.number(), CID: cid, InsertedAt: v.now(), Others: true}
 		name := fmt.Sprintf("batch-%d", p.PID)
 		p.Name, p.Meta = &name, [...]*string{nil, &empty, &meta}[p.PID%3]
 		v.mu.Lock()

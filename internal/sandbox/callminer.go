@@ -88,7 +88,7 @@ func (c *CallMiner) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.view.ServeHTTP(w, r)
 		return
 	}
-	x := c.bench.begin(w, r)
+	x := c.begin(w, r)
 	defer x.end()
 	if r.URL.EscapedPath() == "/connect/token" {
 		if x.line.Route = RouteToken; c.allowed(x, http.MethodPost) {
@@ -107,7 +107,7 @@ func (c *CallMiner) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // relative to /api/. Every request counts for the rate, whatever becomes of it.
 func (c *CallMiner) api(x *exchange, path string) {
 	method, serve := c.route(x, path)
-	if !c.bench.rate.take() {
+	if !c.rate.take() {
 		if c.o.RetryAfter != "" {
 			x.w.Header().Set("Retry-After", c.o.RetryAfter)
 		}

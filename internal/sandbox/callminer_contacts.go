@@ -84,14 +84,14 @@ func (c *CallMiner) settle(s *session, state SessionState, fault string) {
 	if s.State == SessionReceiving {
 		s.State = state
 	}
-	c.bench.log.Info("media not stored", "session_id", s.SessionID, "correlation_id", s.CorrelationID,
+	c.log.Info("media not stored", "session_id", s.SessionID, "correlation_id", s.CorrelationID,
 		"state", string(s.State), "bytes", s.Bytes)
 }
 
 // accept turns a whole body into contacts: this is the vendor's mining and
 // publishing, done at once. It returns the bytes the session now holds.
 func (c *CallMiner) accept(s *session, in *intake, mining string) int64 {
-	sum, now := in.sha256(), c.bench.now()
+	sum, now := in.sha256(), c.now()
 	c.mu.Lock()
 	if s.MiningID != "" { // it has its contacts: the bytes went to them
 		c.corrupt(s)
@@ -150,7 +150,7 @@ func (c *CallMiner) publish(contact *Contact, corrupt bool, misfit string) {
 
 // tell reports a contact to the log and to Options.OnStored.
 func (c *CallMiner) tell(contact Contact) {
-	c.bench.log.Info("contact "+string(contact.State), "correlation_id", contact.CorrelationID,
+	c.log.Info("contact "+string(contact.State), "correlation_id", contact.CorrelationID,
 		"session_id", contact.SessionID, "bytes", contact.Bytes, "media_type", contact.MediaType,
 		"ignored_keys", len(contact.Ignored), "reason", contact.Reason)
 	if c.o.OnStored != nil {

@@ -26,7 +26,7 @@ func (c *CallMiner) media(x *exchange, id string) {
 		x.line.Note = errCut.Error()
 		x.abandon()
 	case err != nil:
-		c.bench.log.Error("body not kept", "session_id", s.SessionID, "error", err)
+		c.log.Error("body not kept", "session_id", s.SessionID, "error", err)
 		c.settle(s, SessionLost, "")
 		x.refuse(http.StatusInternalServerError, "The sandbox could not keep the body.")
 		return
@@ -103,7 +103,7 @@ type intake struct {
 }
 
 func (c *CallMiner) newIntake(s *session) (*intake, error) {
-	b, err := c.bench.newBody()
+	b, err := c.newBody()
 	return &intake{body: b, c: c, s: s, wav: newWAVMeter()}, err
 }
 

@@ -85,5 +85,5 @@ func (c *CallMiner) update(id string, items []item) {
 		ignored = append(ignored, it.Key)
 	}
 	contact.Metadata, contact.Ignored = metadata, ignored
-	c.bench.log.Info("metadata updated", "correlation_id", id, "items", len(items))
+	c.log.Info("metadata updated", "correlation_id", id, "items", len(items))
 }

@@ -182,14 +182,14 @@ func (c *CallMiner) startSession(x *exchange, s *session, bad *refusal) {
 	if s.CorrelationID == "" {
 		s.CorrelationID = c.o.ID("correlation")
 	}
-	s.SessionID, s.State, s.OpenedAt = c.o.ID("session"), SessionOpen, c.bench.now()
+	s.SessionID, s.State, s.OpenedAt = c.o.ID("session"), SessionOpen, c.now()
 	c.mu.Lock()
 	other := c.latestSession()
 	c.sessions = append(c.sessions, s)
 	c.bySession[s.SessionID] = s
 	c.mu.Unlock()
 	x.line.SessionID, x.line.CorrelationID = s.SessionID, clip(s.CorrelationID, 256)
-	c.bench.log.Info("session opened", "session_id", s.SessionID, "correlation_id", s.CorrelationID)
+	c.log.Info("session opened", "session_id", s.SessionID, "correlation_id", s.CorrelationID)
 
 	reply := struct {
 		CorrelationID string `json:"CorrelationId"`

@@ -113,7 +113,7 @@ func (c *ElevateAI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.view.ServeHTTP(w, r)
 		return
 	}
-	x := c.bench.begin(w, r)
+	x := c.begin(w, r)
 	x.shape = elevateError
 	defer x.end()
 	method, serve := c.route(x, r.URL.EscapedPath())
@@ -126,7 +126,7 @@ func (c *ElevateAI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method != method:
 		x.w.Header().Set("Allow", method)
 		c.no(x, http.StatusMethodNotAllowed, "This route takes another method.")
-	case !c.bench.rate.take():
+	case !c.rate.take():
 		if c.o.RetryAfter != "" {
 			x.w.Header().Set("Retry-After", c.o.RetryAfter)
 		}
@@ -192,7 +192,7 @@ func (c *ElevateAI) declare(x *exchange) {
 		x.lose()
 		return
 	}
-	i.ID, i.DeclaredAt = c.o.ID("interaction"), c.bench.now()
+	i.ID, i.DeclaredAt = c.o.ID("interaction"), c.now()
 	c.mu.Lock()
 	other := "00000000-0000-4000-8000-000000000000"
 	if n := len(c.interactions); n > 0 {
@@ -207,7 +207,7 @@ func (c *ElevateAI) declare(x *exchange) {
 	c.byID[strings.ToLower(i.ID)] = i
 	c.mu.Unlock()
 	x.line.SessionID = i.ID
-	c.bench.log.Info("interaction declared", "id", i.ID, "external_identifier", i.ExternalIdentifier)
+	c.log.Info("interaction declared", "id", i.ID, "external_identifier", i.ExternalIdentifier)
 	x.answer(http.StatusCreated, map[string]string{"interactionIdentifier": forgeID(x.fault.Kind, i.ID, other)})
 }
 

@@ -145,7 +145,7 @@ func (c *ElevateAI) receive(x *exchange, i *ElevateInteraction, boundary string)
 			return errNoFile
 		}
 		up.name = params["filename"]
-		if up.body, err = c.bench.newBody(); err != nil {
+		if up.body, err = c.newBody(); err != nil {
 			return fmt.Errorf("%w: %w", errNotKept, err)
 		}
 		_, err = io.Copy(up.body, part)
@@ -164,7 +164,7 @@ func (c *ElevateAI) receive(x *exchange, i *ElevateInteraction, boundary string)
 func (c *ElevateAI) store(up *elevateUpload) {
 	i := up.i
 	c.mu.Lock()
-	up.at = c.bench.now()
+	up.at = c.now()
 	if i.Uploads > 0 && c.o.ElevateAI.SecondUpload == SecondIgnored {
 		c.mu.Unlock()
 		return
@@ -175,7 +175,7 @@ func (c *ElevateAI) store(up *elevateUpload) {
 	c.uploads = append(c.uploads, up)
 	stored := c.stored(up)
 	c.mu.Unlock()
-	c.bench.log.Info("recording taken in", "id", i.ID, "external_identifier", i.ExternalIdentifier, "bytes", stored.Bytes)
+	c.log.Info("recording taken in", "id", i.ID, "external_identifier", i.ExternalIdentifier, "bytes", stored.Bytes)
 	if c.o.OnStored != nil {
 		c.o.OnStored(stored)
 	}
@@ -195,7 +195,7 @@ func (c *ElevateAI) latest() string {
 func (c *ElevateAI) status(x *exchange, id string) {
 	i := c.known(id)
 	c.mu.Lock()
-	now, key := c.bench.now(), strings.ToLower(id)
+	now, key := c.now(), strings.ToLower(id)
 	if last, asked := c.asked[key]; asked && now.Sub(last) < elevatePoll {
 		c.fastPolls++
 	}

@@ -40,7 +40,7 @@ func (c *ElevateAI) Forget() {
 // Summary returns the counters.
 func (c *ElevateAI) Summary() ElevateAISummary {
 	s := ElevateAISummary{Interactions: map[string]int64{}, Counters: c.Counters()}
-	now := c.bench.now()
+	now := c.now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, i := range c.interactions {

@@ -164,7 +164,7 @@ func (v *Voyc) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		v.view.ServeHTTP(w, r)
 		return
 	}
-	x := v.bench.begin(w, r)
+	x := v.begin(w, r)
 	defer x.end()
 	// The end of a target is told by this clock, so clients may compare them.
 	w.Header().Set("Date", v.bench.now().UTC().Format(http.TimeFormat))
@@ -179,7 +179,7 @@ func (v *Voyc) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	x.line.Route = RouteDeclare
-	if !v.bench.rate.take() {
+	if !v.rate.take() {
 		x.reject(http.StatusTooManyRequests, "rate limit", voycError("client_error", "throttled", "Request was throttled.", ""))
 		return
 	}

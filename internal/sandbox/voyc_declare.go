@@ -79,7 +79,7 @@ func voycMetadata(m map[string]any) (attr, why string) {
 
 // open makes the conversation and its target, and returns the target before.
 func (v *Voyc) open(c *Conversation, host string) (t, former *voycTarget) {
-	c.ID, c.CreatedAt = v.o.ID("conversation"), v.bench.now()
+	c.ID, c.CreatedAt = v.o.ID("conversation"), v.now()
 	t = v.newTarget(c.ID, host)
 	v.mu.Lock()
 	defer v.mu.Unlock()

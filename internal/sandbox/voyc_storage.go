@@ -117,7 +117,7 @@ func (v *Voyc) put(x *exchange, c *Conversation, t *voycTarget) {
 		x.s3Error(http.StatusPreconditionFailed, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold")
 		return
 	}
-	in, err := v.bench.newBody()
+	in, err := v.newBody()
 	object := newObject(in)
 	if err == nil {
 		err = in.close(x.receive(object))
@@ -136,7 +136,7 @@ func (v *Voyc) post(x *exchange, c *Conversation, t *voycTarget) {
 	if !x.meet(c.Key) {
 		return
 	}
-	in, err := v.bench.newBody()
+	in, err := v.newBody()
 	object := newObject(in)
 	if err == nil {
 		err = in.close(x.receiveForm(boundary, v.formReader(t, object)))
@@ -263,7 +263,7 @@ func (v *Voyc) end(x *exchange, c *Conversation, o *s3Object, err error, status 
 func (v *Voyc) store(c *Conversation, o *s3Object) {
 	v.mu.Lock()
 	c.Writes++
-	c.Bytes, c.SHA256, c.ReceivedAt = o.bytes, hex.EncodeToString(o.sum.Sum(nil)), v.bench.now()
+	c.Bytes, c.SHA256, c.ReceivedAt = o.bytes, hex.EncodeToString(o.sum.Sum(nil)), v.now()
 	stored := c.stored()
 	v.mu.Unlock()
 	if v.o.OnStored != nil {
