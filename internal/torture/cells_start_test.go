@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"ingestd/internal/ledger"
+	"ingestd/internal/sandbox"
 )
 
 // Cells of the start and of the ledger.
@@ -153,13 +154,7 @@ func manyWaiting(n int) func(*trial) {
 			c.must(os.WriteFile(c.path("drop", r.name+".wav"), wav, 0o600))
 		}
 		daemon := startDaemon(c.T, c.site)
-		published := 0
-		c.eventually("all are delivered", n, func() bool {
-			if now := len(c.vendor.Contacts()); now >= n {
-				published = now
-			}
-			return published >= n
-		})
+		c.eventually("all are delivered", n, func() bool { return int(c.vendor.Summary().Contacts[sandbox.Published]) >= n })
 		if peak := c.peakMemory(daemon); peak > 256<<20 {
 			c.Errorf("it used %d MiB", peak>>20)
 		}

@@ -75,9 +75,10 @@ func (s *site) checkEnd(ctx context.Context, e exempt) verdict {
 		return v
 	}
 	checkMoved(&v, histories)
+	traffics := s.traffics(e)
 	for _, r := range s.all {
 		s.checkRecording(&v, r, histories[r.name+".wav"], contacts[r.sha256], e)
-		s.checkIntents(&v, r, histories[r.name+".wav"], e)
+		checkIntents(&v, r, histories[r.name+".wav"], traffics[r.correlation])
 	}
 	return v
 }
@@ -272,10 +273,41 @@ func final(state string) bool {
 	return false
 }
 
-// checkIntents counts: as many sessions as declarations, as many media posts
-// as sendings and as many contacts as commitments are in the history at least.
-// What reached the vendor while a power cut was under way is not counted.
-func (s *site) checkIntents(v *verdict, r *recording, rows []ledger.Shown, e exempt) {
+// traffic is what the vendor saw of one recording.
+type traffic struct{ sessions, posts, contacts int }
+
+// traffics counts it for all recordings, by correlation id. What reached the
+// vendor while a power cut was under way is not counted.
+func (s *site) traffics(e exempt) map[string]traffic {
+	all := map[string]traffic{}
+	for _, session := range s.vendor.Sessions() {
+		if !e.holds(session.OpenedAt) {
+			seen := all[session.CorrelationID]
+			seen.sessions++
+			all[session.CorrelationID] = seen
+		}
+	}
+	for _, req := range s.vendor.Requests() {
+		if req.Route == sandbox.RouteMedia && req.Bytes > 0 && !e.holds(req.StartedAt) {
+			seen := all[req.CorrelationID]
+			seen.posts++
+			all[req.CorrelationID] = seen
+		}
+	}
+	for _, c := range s.vendor.Contacts() {
+		if !e.holds(c.ReceivedAt) {
+			seen := all[c.CorrelationID]
+			seen.contacts++
+			all[c.CorrelationID] = seen
+		}
+	}
+	return all
+}
+
+// checkIntents compares counts: as many sessions as declarations, as many
+// media posts as sendings and as many contacts as commitments are in the
+// history at least.
+func checkIntents(v *verdict, r *recording, rows []ledger.Shown, seen traffic) {
 	events := map[string]int{}
 	for _, row := range rows {
 		for _, ev := range row.History {
@@ -284,30 +316,13 @@ func (s *site) checkIntents(v *verdict, r *recording, rows []ledger.Shown, e exe
 			}
 		}
 	}
-	sessions, posts, contacts := 0, 0, 0
-	for _, session := range s.vendor.Sessions() {
-		if session.CorrelationID != r.correlation || e.holds(session.OpenedAt) {
-			continue
-		}
-		sessions++
-	}
-	for _, req := range s.vendor.Requests() {
-		if req.CorrelationID == r.correlation && req.Route == sandbox.RouteMedia && req.Bytes > 0 && !e.holds(req.StartedAt) {
-			posts++
-		}
-	}
-	for _, c := range s.vendor.Contacts() {
-		if c.CorrelationID == r.correlation && !e.holds(c.ReceivedAt) {
-			contacts++
-		}
-	}
 	for _, pair := range []struct {
 		what, intent string
 		seen         int
 	}{
-		{"sessions", string(ledger.Declaring), sessions},
-		{"media posts", string(ledger.Sending), posts},
-		{"contacts", string(ledger.Committing), contacts},
+		{"sessions", string(ledger.Declaring), seen.sessions},
+		{"media posts", string(ledger.Sending), seen.posts},
+		{"contacts", string(ledger.Committing), seen.contacts},
 	} {
 		if pair.seen > events[pair.intent] {
 			v.bad("%s: the vendor saw %d %s, the ledger has %d events %s", r.name, pair.seen, pair.what, events[pair.intent], pair.intent)
