@@ -133,11 +133,14 @@ func (w *world) needsPerson(recording int64, strict bool) bool {
 		AND coalesce(o.state, d.state) IN ('held', 'rejected') AND (NOT ? OR coalesce(o.reason, d.reason) = 'conflict')`, recording, strict)) > 0
 }
 
+// checkDeliveries looks at the one delivery that counts: of a recording that got
+// another identity before anything was sent, the former one stays cancelled.
 func (w *world) checkDeliveries(f *file, recording int64, strict bool) {
 	for name, v := range w.vendors {
 		var key, state, reason string
 		err := w.run.db.QueryRow(`SELECT d.idem_key, coalesce(o.state, d.state), coalesce(o.reason, d.reason) FROM deliveries AS d
-			LEFT JOIN deliveries AS o ON o.id = d.duplicate_of WHERE d.recording_id = ? AND d.destination = ?`, recording, name).Scan(&key, &state, &reason)
+			LEFT JOIN deliveries AS o ON o.id = d.duplicate_of WHERE d.recording_id = ? AND d.destination = ?
+			ORDER BY d.state = 'cancelled', d.id DESC LIMIT 1`, recording, name).Scan(&key, &state, &reason)
 		if err != nil {
 			w.violate("P1: %s has no one delivery to %s: %v", f.path(), name, err)
 			continue
