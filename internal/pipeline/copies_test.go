@@ -134,6 +134,7 @@ func TestCopies(t *testing.T) {
 				r.start()
 				c.play(r)
 				time.Sleep(3 * time.Hour)
+				synctest.Wait()
 				want := c.want
 				if want == nil {
 					want = best
