@@ -16,7 +16,7 @@ func withCopies(t *testing.T, wait time.Duration) func(*pipeline.Options) {
 	return func(o *pipeline.Options) {
 		s := &o.Sources[0]
 		s.Copies = []string{"**/*.wav", "**/*.mp3", "**/*.ogg"}
-		s.Include, s.WaitForCopy, s.ScanEvery = s.Copies, wait, 5*time.Second
+		s.Include, s.WaitForCopy = s.Copies, wait
 		var err error
 		s.Mapping, err = mapping.CompileSource(mapping.SourceConfig{Sidecars: []mapping.SidecarExprs{{Name: "sidecar"}},
 			Call: map[string]string{"started_at": `time("2026-11-02T10:00:00Z")`, "direction": `"inbound"`,
@@ -134,6 +134,7 @@ func TestCopies(t *testing.T) {
 				r.start()
 				c.play(r)
 				time.Sleep(3 * time.Hour)
+				synctest.Wait()
 				want := c.want
 				if want == nil {
 					want = best

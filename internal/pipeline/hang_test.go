@@ -92,7 +92,8 @@ func commitHangs(t *testing.T, hung ledger.State, traits senders.Traits, d time.
 	r.ledgerNow = h.now
 	r.drop("drop", "c", 1, meta("1"))
 	r.start()
-	time.Sleep(20 * time.Minute)
+	time.Sleep(12 * time.Minute)
+	synctest.Wait()
 	if got := r.state("c.wav"); got != "accepted" || tails != 1 || traits.DeclareOnce && declares != 1 {
 		t.Errorf("%s after %d declares and %d tails", got, declares, tails)
 	}

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 
 	"ingestd/internal/ledger"
@@ -42,6 +43,7 @@ func (j *journal) write(end bool, steps []ledger.Step) error {
 	if j.ended {
 		return errAttemptEnded
 	}
+	steps = slices.Clone(steps) // a write that hung may still read those that it was given
 	for i := range steps {
 		steps[i].From = j.row
 		if i > 0 {

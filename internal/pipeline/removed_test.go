@@ -53,7 +53,7 @@ func TestCrashOfARemovedDestination(t *testing.T) {
 				}
 				r.opt.Destinations, r.opt.Sources = both, []pipeline.Source{source}
 				r.start()
-				time.Sleep(time.Hour)
+				time.Sleep(2 * time.Minute)
 				if got := r.last("x.wav")["vendor"]; got != c.back {
 					t.Errorf("back: %s, want %s", got, c.back)
 				}

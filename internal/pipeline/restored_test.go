@@ -4,6 +4,9 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strconv"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,25 +19,25 @@ import (
 // declares is a vendor with ids of its own, which can be asked about each.
 type declares struct {
 	*vendor
-	ids    int
-	void   map[string]bool
-	panics int // before it answers a question
+	ids    atomic.Int64 // given so far: "1", "2", ...
+	void   sync.Map     // of ids
+	panics atomic.Int64 // before it answers a question
 }
 
 func newDeclares() *declares {
-	d := &declares{vendor: &vendor{traits: senders.Traits{TwoStep: true, ReuseDeclared: true}}, void: map[string]bool{}}
+	d := &declares{vendor: &vendor{traits: senders.Traits{TwoStep: true, ReuseDeclared: true}}}
 	d.script = func(n int, a senders.Attempt, j senders.Journal) (senders.Receipt, error) {
-		if a.IDs["id"] == "" {
+		id := a.IDs["id"]
+		if id == "" {
 			if err := j.Declaring(); err != nil {
 				return senders.Receipt{}, err
 			}
-			d.ids++
-			if err := j.Declared(map[string]string{"id": string('a' + rune(d.ids-1))}); err != nil {
+			id = strconv.FormatInt(d.ids.Add(1), 10)
+			if err := j.Declared(map[string]string{"id": id}); err != nil {
 				return senders.Receipt{}, err
 			}
-			a.IDs = map[string]string{"id": string('a' + rune(d.ids-1))}
 		}
-		if d.void[a.IDs["id"]] {
+		if _, void := d.void.Load(id); void {
 			return senders.Receipt{}, &senders.Error{Class: senders.Refused, Code: "void", Text: "given up", IDs: map[string]string{"id": ""}}
 		}
 		if n == 1 {
@@ -52,11 +55,11 @@ func newDeclares() *declares {
 }
 
 func (d *declares) Reconcile(_ context.Context, a senders.Attempt) (senders.Verdict, error) {
-	if d.panics--; d.panics >= 0 {
+	if d.panics.Add(-1) >= 0 {
 		panic("a defect of the sender")
 	}
 	id := a.IDs["id"]
-	if d.void[id] {
+	if _, void := d.void.Load(id); void {
 		return senders.Verdict{Outcome: senders.Void, IDs: map[string]string{"id": "", "former": id}, Text: "given up"}, nil
 	}
 	return senders.Verdict{Outcome: senders.Absent, Text: "not there"}, nil
@@ -67,7 +70,7 @@ func (d *declares) Reconcile(_ context.Context, a senders.Attempt) (senders.Verd
 func TestVoidIDOfARestoredLedger(t *testing.T) {
 	for name, c := range map[string]struct {
 		onDoubt string
-		panics  int
+		panics  int64
 		want    string
 		again   int // attempts
 	}{
@@ -93,17 +96,17 @@ func TestVoidIDOfARestoredLedger(t *testing.T) {
 				if err := ledger.Backup(t.Context(), filepath.Join(r.dir, "ledger.db"), backup); err != nil {
 					t.Fatal(err)
 				}
-				v.void["a"] = true
+				v.void.Store("1", true)
 				time.Sleep(2 * time.Hour)
-				if got := r.state("x.wav"); got != "accepted" || v.ids != 2 {
-					t.Fatal(got, v.ids)
+				if got := r.state("x.wav"); got != "accepted" || v.ids.Load() != 2 {
+					t.Fatal(got, v.ids.Load())
 				}
 				r.end()
 				before := len(v.sent())
 				if err := os.Rename(backup, filepath.Join(r.dir, "ledger.db")); err != nil {
 					t.Fatal(err)
 				}
-				v.panics = c.panics
+				v.panics.Store(c.panics)
 				r.start()
 				time.Sleep(2 * time.Hour)
 				if got := r.state("x.wav"); got != c.want || len(v.sent())-before != c.again {
@@ -134,7 +137,7 @@ func TestVoidID(t *testing.T) {
 		v.script = func(n int, a senders.Attempt, j senders.Journal) (senders.Receipt, error) {
 			receipt, err := send(n+1, a, j)
 			if n == 1 && err == nil {
-				v.void["a"] = true
+				v.void.Store("1", true)
 				return senders.Receipt{}, &senders.Error{Class: senders.InDoubt, Code: "no_answer", Text: "lost"}
 			}
 			return receipt, err
@@ -143,8 +146,8 @@ func TestVoidID(t *testing.T) {
 		r.drop("drop", "x", 1, meta("1"))
 		r.start()
 		time.Sleep(2 * time.Minute)
-		if got := r.state("x.wav"); got != "accepted" || v.ids != 2 {
-			t.Errorf("%s after %d declares", got, v.ids)
+		if got := r.state("x.wav"); got != "accepted" || v.ids.Load() != 2 {
+			t.Errorf("%s after %d declares", got, v.ids.Load())
 		}
 		r.end()
 	})
