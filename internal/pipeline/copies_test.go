@@ -62,7 +62,7 @@ func TestCopies(t *testing.T) {
 			r.write("drop/c.json", []byte(meta("1")))
 			r.dropAs("c.ogg", 3)
 			r.dropAs("c.mp3", 2)
-			time.Sleep(9 * time.Minute)
+			time.Sleep(4 * time.Minute)
 			r.dropAs("c.wav", 1)
 		}, nil},
 		"the waits of two end while the program is away": {wait, func(r *rig) {
