@@ -44,7 +44,7 @@ func checkLedger(ctx context.Context, cfg *config.Config) []finding {
 	}
 	for _, name := range sortedKeys(in.Open) {
 		if !slices.ContainsFunc(cfg.Destinations, func(d config.Destination) bool { return d.Common.Name == name }) {
-			found = append(found, out(levelWarn, "%d deliveries wait for the destination %q, which is not configured: configure it, or ingestd cancel --destination %s", in.Open[name], name, name)...)
+			found = append(found, out(levelWarn, "%d deliveries wait for the destination %q, which is not configured: configure it, or ingestd cancel --destination %s --note WHY", in.Open[name], name, name)...)
 		}
 	}
 	return append(found, checkedByRoot(path)...)

@@ -76,8 +76,9 @@ func (a *app) cancelCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			o := personOrder{
 				NewOrder: ledger.NewOrder{Kind: ledger.OrderCancel, By: whoami(), Note: note},
-				takes:    takesStates(ledger.Planned, ledger.Declared, ledger.InDoubt, ledger.Held, ledger.Rejected),
-				moves:    "cancel moves what is planned, declared, in doubt, held or rejected", one: true,
+				takes: takesStates(ledger.Planned, ledger.Declaring, ledger.Declared, ledger.Sending, ledger.Committing,
+					ledger.InDoubt, ledger.Held, ledger.Rejected),
+				moves: "cancel moves what is planned, declared, in doubt, held or rejected", one: true,
 			}
 			chosen, err := choice.read(c, args, a.now(), o)
 			switch {

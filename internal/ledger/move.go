@@ -173,15 +173,15 @@ func (t *tx) afterMove(d shortDelivery, to State) error {
 func freed(s State) bool { return s == Accepted || s == Confirmed || s == Cancelled }
 
 // refreshSettled notes whether a recording's deliveries let its file go: each
-// is accepted, cancelled or the duplicate of an accepted one, and one at
-// least is accepted or such a duplicate. A file of which nothing was ever
+// is accepted, cancelled or the duplicate of one that is accepted or that a
+// person gave up, and one at least is accepted or the duplicate of such a one. A file of which nothing was ever
 // accepted is never disposed of.
 func (t *tx) refreshSettled(recording int64) error {
 	var settled, noted bool
 	err := t.row(`SELECT coalesce(sum(e = 'accepted' OR e = 'confirmed'), 0) > 0
 			AND coalesce(sum(e <> 'accepted' AND e <> 'confirmed' AND e <> 'cancelled'), 0) = 0,
 			(SELECT settled FROM recordings WHERE id = ?1)
-		FROM (SELECT CASE WHEN d.state <> 'duplicate' THEN d.state WHEN o.state IN ('accepted', 'confirmed') THEN o.state ELSE 'pending' END AS e
+		FROM (SELECT CASE WHEN d.state <> 'duplicate' THEN d.state WHEN o.state IN ('accepted', 'confirmed') OR o.state = 'cancelled' AND o.reason = 'by_person' THEN o.state ELSE 'pending' END AS e
 			FROM deliveries AS d LEFT JOIN deliveries AS o ON o.id = d.duplicate_of WHERE d.recording_id = ?1)`,
 		[]any{recording}, []any{&settled, &noted})
 	if err != nil || settled == noted {
@@ -222,7 +222,7 @@ func (t *tx) cancelUnsent(recording int64, reason, why string) error {
 func (t *tx) handOver(d shortDelivery) (bool, error) {
 	var other, heir int64
 	err := t.row(`SELECT d.id, d.recording_id FROM deliveries AS d JOIN recordings AS r ON r.id = d.recording_id
-		WHERE d.duplicate_of = ? AND r.state = 'ready' AND r.current = 1 ORDER BY d.id LIMIT 1`, []any{d.ID}, []any{&other, &heir})
+		WHERE d.duplicate_of = ? AND r.state = 'ready' AND r.current = 1 AND r.move_to IS NULL ORDER BY d.id LIMIT 1`, []any{d.ID}, []any{&other, &heir})
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}

@@ -90,8 +90,9 @@ type order struct {
 // that a person cancelled, and lets quarantined, waiting, skipped and vanished
 // recordings settle anew. For a ready recording it means its deliveries.
 // OrderAccept ends held and doubtful deliveries, OrderCancel all that is
-// neither under way nor ended.
-func (l *Ledger) ApplyOrders(ctx context.Context) (applied int, err error) {
+// neither under way nor ended. runs tells whether an attempt for a destination
+// may run now.
+func (l *Ledger) ApplyOrders(ctx context.Context, runs func(destination string) bool) (applied int, err error) {
 	var open []order
 	err = l.reader.rows(ctx, `SELECT id, kind, ordered_by, note, delivery_ids, recording_ids FROM orders INDEXED BY orders_open
 		WHERE applied_at IS NULL ORDER BY id LIMIT 100`, nil, func(rows *sql.Rows) error {
@@ -104,7 +105,7 @@ func (l *Ledger) ApplyOrders(ctx context.Context) (applied int, err error) {
 		return 0, fmt.Errorf("read orders: %w", err)
 	}
 	for _, o := range open {
-		if err := l.w.write(ctx, "apply order", func(t *tx) error { return t.applyOrder(o) }); err != nil && !errors.Is(err, ErrStale) {
+		if err := l.w.write(ctx, "apply order", func(t *tx) error { return t.applyOrder(o, runs) }); err != nil && !errors.Is(err, ErrStale) {
 			return applied, err
 		}
 		applied++
@@ -113,7 +114,7 @@ func (l *Ledger) ApplyOrders(ctx context.Context) (applied int, err error) {
 }
 
 // applyOrder applies one order, unless that was done meanwhile (ErrStale).
-func (t *tx) applyOrder(o order) error {
+func (t *tx) applyOrder(o order, runs func(string) bool) error {
 	var deliveries []target
 	var recordings []int64
 	err := errors.Join(json.Unmarshal(o.deliveries, &deliveries), json.Unmarshal(o.recordings, &recordings))
@@ -128,7 +129,7 @@ func (t *tx) applyOrder(o order) error {
 	case err == nil && o.kind == OrderAccept:
 		apply = func(g target) error { return t.acceptDelivery(g, why, &result) }
 	case err == nil && o.kind == OrderCancel:
-		apply = func(g target) error { return t.cancelDelivery(g.ID, why, &result) }
+		apply = func(g target) error { return t.cancelDelivery(g.ID, why, runs, &result) }
 	default:
 		result.refuse("this program does not know the order")
 		deliveries, recordings = nil, nil
@@ -199,10 +200,7 @@ func (t *tx) retryDelivery(id int64, why string, result *outcome) error {
 	if anew, err := t.mapAnew(d, r, why); anew || err != nil {
 		return err
 	}
-	if err := t.exec("UPDATE deliveries SET crashes = 0, first_attempt = NULL WHERE id = ?", id); err != nil {
-		return err
-	}
-	return t.move(d, Step{From: d.State, To: Planned, Class: "operator", Text: why})
+	return t.sendAgain(d, why)
 }
 
 // mapAnew lets a recording be decided again of which nothing was ever begun:

@@ -30,7 +30,7 @@ func TestRetryOrder(t *testing.T) {
 	if applied, _, err := OrderState(ctx, l.path, id); err != nil || applied {
 		t.Fatalf("applied = %v, %v", applied, err)
 	}
-	if got := must[int](t)(l.ApplyOrders(ctx)); got != 1 {
+	if got := must[int](t)(l.ApplyOrders(ctx, running)); got != 1 {
 		t.Fatalf("applied %d orders", got)
 	}
 	applied, result, err := OrderState(ctx, l.path, id)
@@ -55,11 +55,11 @@ func TestRetryOrder(t *testing.T) {
 	if last := history[len(history)-1]; *last.Class != "operator" || *last.Text != "ordered by root: vendor is back" {
 		t.Errorf("last event = %+v", last)
 	}
-	if got := must[int](t)(l.ApplyOrders(ctx)); got != 0 {
+	if got := must[int](t)(l.ApplyOrders(ctx, running)); got != 0 {
 		t.Errorf("applied again: %d", got)
 	}
 	again := order{id: id, kind: "retry", deliveries: []byte("[1]"), recordings: []byte("[]")}
-	if err := l.w.write(ctx, "apply order", func(x *tx) error { return x.applyOrder(again) }); !errors.Is(err, ErrStale) {
+	if err := l.w.write(ctx, "apply order", func(x *tx) error { return x.applyOrder(again, running) }); !errors.Is(err, ErrStale) {
 		t.Errorf("an order that was read before it was applied: %v", err)
 	}
 	verified(t, l)
@@ -74,7 +74,7 @@ func TestRetryOfPoisonStartsAnew(t *testing.T) {
 	}
 	_, _, err := Order(t.Context(), l.path, NewOrder{Kind: "retry", DeliveryIDs: []int64{ds[0].ID}})
 	check(t, err)
-	must[int](t)(l.ApplyOrders(t.Context()))
+	must[int](t)(l.ApplyOrders(t.Context(), running))
 	if d := deliveryByID(t, l, ds[0].ID); d.State != Planned || d.Crashes != 0 {
 		t.Fatalf("%+v", d)
 	}
@@ -98,7 +98,7 @@ func TestRetryRecordings(t *testing.T) {
 	see(t, l, "s", "replaced")
 	_, _, err := Order(ctx, l.path, NewOrder{Kind: "retry", RecordingIDs: append(ids, gone.ID, replaced.ID)})
 	check(t, err)
-	must[int](t)(l.ApplyOrders(ctx))
+	must[int](t)(l.ApplyOrders(ctx, running))
 	if n := queryInt(t, l, "SELECT count(*) FROM recordings WHERE state = 'settling'"); n != 4 {
 		t.Errorf("%d recordings settle, want three retried and the newest of the replaced path", n)
 	}
@@ -132,7 +132,7 @@ func TestOrderWithoutDaemon(t *testing.T) {
 	_, _, err := Order(t.Context(), path, NewOrder{Kind: "retry", DeliveryIDs: []int64{ds[0].ID}})
 	check(t, err)
 	l = openAt(t, path, c)
-	if n := must[int](t)(l.ApplyOrders(t.Context())); n != 1 {
+	if n := must[int](t)(l.ApplyOrders(t.Context(), running)); n != 1 {
 		t.Fatalf("applied %d", n)
 	}
 	if d := deliveryByID(t, l, ds[0].ID); d.State != Planned {

@@ -57,13 +57,14 @@ func (l *Ledger) Recover(ctx context.Context, how func(destination string) Recov
 
 func (t *tx) recoverDelivery(d shortDelivery, how Recovery, out *Recovered) error {
 	s := Step{From: d.State, Class: "crash", Reason: "crash", Crashed: true, NextAttempt: time.UnixMilli(t.at).Add(RestAfterCrash(d.Crashes))}
+	s.Text = whatStopped(d.State)
 	switch d.State {
 	case Declaring:
-		s.To, s.Text = how.Declaring, "the program stopped while it declared the recording"
+		s.To = how.Declaring
 	case Sending:
-		s.To, s.Text = how.Sending, "the program stopped before the recording was whole at the vendor"
+		s.To = how.Sending
 	default:
-		s.To, s.Text = InDoubt, "the program stopped after the whole recording was sent and before the answer came"
+		s.To = InDoubt
 	}
 	if s.To == "" {
 		return nil
@@ -88,6 +89,18 @@ func (t *tx) recoverDelivery(d shortDelivery, how Recovery, out *Recovered) erro
 		out.Requeued++
 	}
 	return t.move(d, s)
+}
+
+// whatStopped says what a crash cut short that left a delivery in a state.
+func whatStopped(left State) string {
+	switch left {
+	case Declaring:
+		return "the program stopped while it declared the recording"
+	case Sending:
+		return "the program stopped before the recording was whole at the vendor"
+	default:
+		return "the program stopped after the whole recording was sent and before the answer came"
+	}
 }
 
 func (l *Ledger) finishDocuments(ctx context.Context) error {

@@ -79,37 +79,66 @@ func (t *tx) acceptDelivery(g target, why string, result *outcome) error {
 }
 
 // cancelDelivery ends a delivery that a person gives up. This identity stays
-// cancelled when the recording is decided again or its file comes again.
-func (t *tx) cancelDelivery(id int64, why string, result *outcome) error {
+// cancelled when the recording is decided again or its file comes again. What
+// a crash left in mid-way is given up too where no attempt can run.
+func (t *tx) cancelDelivery(id int64, why string, runs func(destination string) bool, result *outcome) error {
 	d, err := t.ordered(id, result)
 	if err != nil || d.ID == 0 {
 		return err
 	}
+	var steps []Step
+	from := d.State
 	switch d.State {
 	case Planned, Declared, InDoubt, Held, Rejected:
 	case Declaring, Sending, Committing:
-		result.refuse("delivery %d is under way (%s): order it again when that has ended", id, d.State)
-		return nil
+		if runs(d.Destination) {
+			result.refuse("delivery %d is under way (%s): order it again when that has ended", id, d.State)
+			return nil
+		}
+		if from = InDoubt; d.State == Sending {
+			from = Planned
+		}
+		steps = append(steps, Step{From: d.State, To: from, Class: "crash", Reason: "crash", Text: whatStopped(d.State)})
 	default:
 		result.refuse("delivery %d is %s", id, d.State)
 		return nil
 	}
 	result.done++
-	return t.move(d, Step{From: d.State, To: Cancelled, Class: "operator", Reason: ByPerson, Text: "given up as " + why})
+	return t.move(d, append(steps, Step{From: from, To: Cancelled, Class: "operator", Reason: ByPerson, Text: "given up as " + why})...)
 }
 
-// uncancel takes a person's own cancellation back, while the file is there.
+// uncancel takes a person's own cancellation back, while a file of the
+// recording is there.
 func (t *tx) uncancel(d shortDelivery, r shortRecording, why string, result *outcome) error {
 	var moving bool
 	if err := t.row("SELECT move_to IS NOT NULL FROM recordings WHERE id = ?", []any{r.ID}, []any{&moving}); err != nil {
 		return err
 	}
 	if r.State != Ready || !r.Current || moving {
-		result.refuse("the file of delivery %d was disposed of, or has changed", d.ID)
-		return nil
+		// Another file of the same content may be there, as a duplicate.
+		handed, err := t.handOver(d)
+		if err != nil {
+			return err
+		}
+		if !handed {
+			result.refuse("the file of delivery %d was disposed of, or has changed", d.ID)
+			return nil
+		}
+		if d, err = t.delivery(d.ID); err != nil {
+			return err
+		}
 	}
 	result.done++
-	return t.move(d, Step{From: Cancelled, To: Planned, Class: "operator", Text: why})
+	return t.sendAgain(d, why)
+}
+
+// sendAgain plans a delivery that a person wants sent: its patience and its
+// crashes count anew.
+func (t *tx) sendAgain(d shortDelivery, why string) error {
+	if err := t.exec("UPDATE deliveries SET crashes = 0, first_attempt = NULL WHERE id = ?", d.ID); err != nil {
+		return err
+	}
+	return t.move(d, Step{From: d.State, To: Planned, Class: "operator", Text: why})
 }
 
 // ordered is a delivery that an order names; none is refused, with the id 0.

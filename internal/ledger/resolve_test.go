@@ -7,12 +7,15 @@ import (
 	"time"
 )
 
-// ordered gives an order and returns what became of it.
+// running is for orders beside a daemon that sends to every destination.
+func running(string) bool { return true }
+
+// orderedTo gives an order and returns what became of it.
 func orderedTo(t *testing.T, l *Ledger, o NewOrder) string {
 	t.Helper()
 	id, _, err := Order(t.Context(), l.path, o)
 	check(t, err)
-	must[int](t)(l.ApplyOrders(t.Context()))
+	must[int](t)(l.ApplyOrders(t.Context(), running))
 	applied, result, err := OrderState(t.Context(), l.path, id)
 	check(t, err)
 	if !applied {
@@ -120,5 +123,91 @@ func TestTargets(t *testing.T) {
 	}
 	if err := json.Unmarshal([]byte(`["x"]`), &back); err == nil {
 		t.Error("a word was taken for a target")
+	}
+}
+
+// A person takes a cancellation back: the delivery is as new, and goes on with
+// whatever file of the recording is there.
+func TestCancelTakenBack(t *testing.T) {
+	t.Run("as new", func(t *testing.T) {
+		l, _ := openTest(t)
+		_, ds := planned(t, l, "a.wav", "a", "", "alpha")
+		d := ds[0]
+		ver := must[int64](t)(l.Move(t.Context(), d.ID, d.Ver, Step{From: Planned, To: Sending, BeginAttempt: true}))
+		must[int64](t)(l.Move(t.Context(), d.ID, ver, Step{From: Sending, To: Planned, Crashed: true}, Step{From: Planned, To: Held, Reason: "gave_up"}))
+		orderedTo(t, l, NewOrder{Kind: OrderCancel, DeliveryIDs: []int64{d.ID}})
+		orderedTo(t, l, NewOrder{Kind: OrderRetry, DeliveryIDs: []int64{d.ID}})
+		if d = deliveryByID(t, l, d.ID); d.State != Planned || !d.FirstAttempt.IsZero() || d.Crashes != 0 {
+			t.Errorf("it would give up at its first failure: %+v", d)
+		}
+	})
+	t.Run("the recording came again", func(t *testing.T) {
+		l, _ := openTest(t)
+		r, ds := planned(t, l, "a.wav", "a", "", "alpha", "beta")
+		orderedTo(t, l, NewOrder{Kind: OrderCancel, DeliveryIDs: []int64{ds[0].ID}})
+		check(t, l.Vanish(t.Context(), r.ID, at(t, l, "s", "a.wav").Ver, "gone"))
+		again, _ := planned(t, l, "again.wav", "a", "", "alpha", "beta")
+		got := orderedTo(t, l, NewOrder{Kind: OrderRetry, DeliveryIDs: []int64{ds[0].ID}})
+		if d := deliveryByID(t, l, ds[0].ID); got != "applied to 1" || d.State != Planned || d.RecordingID != again.ID {
+			t.Errorf("%s: %+v", got, d)
+		}
+		verified(t, l)
+	})
+	t.Run("its other file is being moved", func(t *testing.T) {
+		l, _ := openTest(t)
+		r, ds := planned(t, l, "a.wav", "a", "", "alpha", "beta")
+		orderedTo(t, l, NewOrder{Kind: OrderCancel, DeliveryIDs: []int64{ds[0].ID}})
+		check(t, l.Vanish(t.Context(), r.ID, at(t, l, "s", "a.wav").Ver, "gone"))
+		again, both := planned(t, l, "again.wav", "a", "", "alpha", "beta")
+		walk(t, l, both[0], Sending, Committing, Accepted)
+		must[int64](t)(l.Disposing(t.Context(), again.ID, at(t, l, "s", "again.wav").Ver, "archive/again.wav"))
+		if got := orderedTo(t, l, NewOrder{Kind: OrderRetry, DeliveryIDs: []int64{ds[0].ID}}); !strings.Contains(got, "applied to 0") {
+			t.Errorf("a file that is being moved is sent: %q", got)
+		}
+		verified(t, l)
+	})
+}
+
+// The file of a recording that came twice may go too where one destination has
+// it and a person gave it up at the other; not any more when that is taken back.
+func TestDuplicateOfGivenUpMayGo(t *testing.T) {
+	l, c := openTest(t)
+	_, ds := planned(t, l, "a.wav", "a", "", "alpha", "beta")
+	walk(t, l, ds[1], Sending, Committing, Accepted)
+	planned(t, l, "again.wav", "a", "", "alpha", "beta")
+	for _, step := range []struct {
+		kind string
+		want int
+	}{{"", 0}, {OrderCancel, 2}, {OrderRetry, 0}} {
+		if step.kind != "" {
+			orderedTo(t, l, NewOrder{Kind: step.kind, DeliveryIDs: []int64{ds[0].ID}})
+		}
+		if due := must[[]Recording](t)(l.Disposable(t.Context(), "s", c.now(), 10)); len(due) != step.want {
+			t.Errorf("after %q %d files may go, want %d", step.kind, len(due), step.want)
+		}
+	}
+	verified(t, l)
+}
+
+// What a crash left in mid-way to a destination that is no longer configured
+// waits for it. A person who knows that it will not come back can give it up.
+func TestCancelOfWhatACrashLeft(t *testing.T) {
+	for left, way := range map[State][]State{
+		Declaring: {Declaring}, Sending: {Sending}, Committing: {Sending, Committing},
+	} {
+		t.Run(string(left), func(t *testing.T) {
+			l, _ := openTest(t)
+			_, ds := planned(t, l, "a.wav", "a", "", "alpha")
+			walk(t, l, ds[0], way...)
+			id, _, err := Order(t.Context(), l.path, NewOrder{Kind: OrderCancel, By: "ann", Note: "over", DeliveryIDs: []int64{ds[0].ID}})
+			check(t, err)
+			must[int](t)(l.ApplyOrders(t.Context(), func(destination string) bool { return destination != "alpha" }))
+			_, got, err := OrderState(t.Context(), l.path, id)
+			check(t, err)
+			if d := deliveryByID(t, l, ds[0].ID); got != "applied to 1" || d.State != Cancelled || d.Reason != ByPerson {
+				t.Errorf("%s: %+v", got, d)
+			}
+			verified(t, l)
+		})
 	}
 }

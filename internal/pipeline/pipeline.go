@@ -241,7 +241,7 @@ func (p *Pipeline) orders(ctx context.Context) error {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
 	for {
-		n, err := p.ledger.ApplyOrders(context.WithoutCancel(ctx))
+		n, err := p.ledger.ApplyOrders(context.WithoutCancel(ctx), func(destination string) bool { return p.pools[destination] != nil })
 		if err != nil {
 			p.log.Error("apply orders", "error", err)
 		}
