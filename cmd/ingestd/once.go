@@ -22,8 +22,8 @@ func (a *app) onceCommand() *cobra.Command {
 		Short: "Deliver what can be delivered now, then exit",
 		Long: "Scan the sources once, deliver what can be delivered, retry what is due, and exit when\n" +
 			"nothing can move without a person or a file that is not there.\n\n" +
-			"Exit codes: 0 everything delivered; 3 something needs a person; 75 the timeout ran out, or\n" +
-			"recordings still wait, in time, for their sidecars.",
+			"Exit codes: 0 everything delivered; 3 something needs a person, or waits for a destination that\n" +
+			"is not configured; 75 the timeout ran out, or recordings still wait, in time, for their sidecars.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return a.once(c.Context(), timeout) },
 	}
@@ -58,7 +58,7 @@ func (a *app) once(ctx context.Context, timeout time.Duration) (err error) {
 		return err
 	}
 	defer closeLedger(led, &err)
-	before, err := led.Pending(ctx, sourceNames(cfg))
+	before, err := led.Pending(ctx, routesOf(cfg))
 	if err != nil {
 		return err
 	}
@@ -97,7 +97,7 @@ func (a *app) once(ctx context.Context, timeout time.Duration) (err error) {
 	if runErr != nil {
 		return runErr
 	}
-	now, err := led.Pending(context.WithoutCancel(ctx), sourceNames(cfg))
+	now, err := led.Pending(context.WithoutCancel(ctx), routesOf(cfg))
 	if err != nil {
 		return err
 	}
@@ -113,6 +113,15 @@ func sourceNames(cfg *config.Config) []string {
 		names[i] = s.Name
 	}
 	return names
+}
+
+// routesOf are the sources with the destinations that each sends to.
+func routesOf(cfg *config.Config) map[string][]string {
+	routes := make(map[string][]string, len(cfg.Sources))
+	for _, s := range cfg.Sources {
+		routes[s.Name] = s.Destinations
+	}
+	return routes
 }
 
 func destinationNames(cfg *config.Config) []string {
@@ -204,6 +213,9 @@ func (a *app) onceSummary(before, now ledger.Pending, end onceEnd, sent int64, t
 		return &problem{code: exitTemporary, what: "stopped by a signal", hint: "run ingestd once again; nothing is sent twice"}
 	case now.NeedsPerson > 0:
 		return &problem{code: exitNeedsPerson, what: fmt.Sprintf("%d need a person", now.NeedsPerson), hint: "ingestd status says what; ingestd show ID says why"}
+	case now.Stranded > 0:
+		return &problem{code: exitNeedsPerson, what: fmt.Sprintf("%d wait for a destination that is not configured for their source", now.Stranded),
+			hint: "configure it again, or give them up: ingestd cancel --destination NAME --note WHY; ingestd status names it"}
 	case now.Waiting > 0:
 		return &problem{code: exitTemporary, what: fmt.Sprintf("%d still wait for a sidecar, a marker or the rest of their bytes", now.Waiting),
 			hint: "run ingestd once again when those have come; ingestd list --state waiting,settling names them"}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sort"
 	"strconv"
 	"text/tabwriter"
@@ -18,7 +19,11 @@ func (a *app) statusCommand() *cobra.Command {
 		Short: "One screen: what is waiting, what was sent, what needs a person",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return a.withReader(c.Context(), func(ctx context.Context, r *ledger.Reader) error {
+			cfg, err := a.loadConfig()
+			if err != nil {
+				return err
+			}
+			return a.readLedger(c.Context(), cfg.Ledger.Path, func(ctx context.Context, r *ledger.Reader) error {
 				s, err := r.Status(ctx)
 				if err != nil {
 					return err
@@ -26,7 +31,7 @@ func (a *app) statusCommand() *cobra.Command {
 				if a.json {
 					return a.printJSON(s)
 				}
-				a.printStatus(s)
+				a.printStatus(s, destinationNames(cfg))
 				return nil
 			})
 		},
@@ -35,7 +40,7 @@ func (a *app) statusCommand() *cobra.Command {
 	return c
 }
 
-func (a *app) printStatus(s ledger.Status) {
+func (a *app) printStatus(s ledger.Status, configured []string) {
 	out := a.ui.out
 	switch {
 	case s.Daemon.Running && s.Daemon.PID != nil && s.Daemon.Since != nil:
@@ -75,6 +80,9 @@ func (a *app) printStatus(s ledger.Status) {
 			}
 		}
 		fmt.Fprintln(out)
+		if !slices.Contains(configured, name) {
+			fmt.Fprintln(out, "  it is not configured: nothing is sent to it, and nobody is asked")
+		}
 		if n := s.ProcessingFailed[name]; n > 0 {
 			fmt.Fprintf(out, "  %d of them the vendor could not process: ingestd list --reason %s\n", n, ledger.ProcessingFailed)
 		}

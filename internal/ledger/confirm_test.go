@@ -42,7 +42,7 @@ func TestConfirms(t *testing.T) {
 	if rows := must[[]Recording](t)(l.Disposable(ctx, "s", c.now(), 10)); len(rows) != 3 {
 		t.Fatalf("%d files may go, want all three", len(rows))
 	}
-	p := must[Pending](t)(l.Pending(ctx, []string{"s"}))
+	p := must[Pending](t)(l.Pending(ctx, map[string][]string{"s": {"alpha", "beta"}}))
 	if p.Deliveries != 0 || p.NeedsPerson != 0 || p.Delivered != 3 {
 		t.Fatalf("pending = %+v", p)
 	}

@@ -3,7 +3,10 @@ package ledger
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 )
 
 // Pending counts what is still to be done, and what cannot be done without a
@@ -13,6 +16,7 @@ type Pending struct {
 	Documents   int   // documents that still settle
 	Waiting     int   // recordings that wait for a sidecar, a marker or the rest of their bytes
 	Deliveries  int   // planned up to in doubt
+	Stranded    int   // as many, of a source or to a destination that is no longer configured
 	Disposable  int   // files that may go now
 	Delivered   int   // accepted or confirmed, since ever
 	NeedsPerson int   // held, rejected, quarantined, or waiting past their time
@@ -22,13 +26,16 @@ type Pending struct {
 // bytesSample bounds the work of estimating Pending.Bytes.
 const bytesSample = 5000
 
-// Pending counts for these sources; what others left behind cannot move. It
-// costs little whatever the backlog: it reads the counters that triggers keep,
-// and short indexes.
-func (l *Ledger) Pending(ctx context.Context, sources []string) (Pending, error) {
+// Pending counts for these sources, each with the destinations that it sends
+// to; what others left behind cannot move. It costs little whatever the
+// backlog: it reads the counters that triggers keep, and short indexes.
+func (l *Ledger) Pending(ctx context.Context, routes map[string][]string) (Pending, error) {
 	const ours = "(SELECT value FROM json_each(?1))"
-	names, err := json.Marshal(sources)
-	if err != nil {
+	const routed = "(SELECT s.key, d.value FROM json_each(?1) AS s JOIN json_each(s.value) AS d)"
+	sources := slices.Sorted(maps.Keys(routes))
+	names, err1 := json.Marshal(sources)
+	pairs, err2 := json.Marshal(routes)
+	if err := errors.Join(err1, err2); err != nil {
 		return Pending{}, fmt.Errorf("pending: %w", err)
 	}
 	var p Pending
@@ -68,7 +75,7 @@ func (l *Ledger) Pending(ctx context.Context, sources []string) (Pending, error)
 	for _, n := range s.NeedsPerson {
 		p.NeedsPerson += int(n)
 	}
-	var late, stalled, foreign, sampled int
+	var late, stalled, sampled int
 	var sum int64
 	for _, q := range []struct {
 		sql  string
@@ -79,7 +86,7 @@ func (l *Ledger) Pending(ctx context.Context, sources []string) (Pending, error)
 		{`SELECT count(*) FROM recordings INDEXED BY recordings_open WHERE state IN ('settling', 'waiting', 'quarantined')
 			AND state = 'settling' AND reason IN ('no_marker', 'no_sidecar', 'short') AND due_at > ?2 AND source IN ` + ours, []any{string(names), now}, []any{&stalled}},
 		{`SELECT count(*) FROM deliveries WHERE state IN ('planned', 'declaring', 'declared', 'sending', 'committing', 'in_doubt')
-			AND source NOT IN ` + ours, []any{string(names)}, []any{&foreign}},
+			AND (source, destination) NOT IN ` + routed, []any{string(pairs)}, []any{&p.Stranded}},
 		{`SELECT (SELECT count(*) FROM recordings WHERE source IN ` + ours + ` AND state = 'ready' AND settled = 1 AND move_to IS NULL AND due_at <= ?2) +
 			(SELECT count(*) FROM recordings WHERE source IN ` + ours + ` AND state = 'ready' AND move_to IS NOT NULL)`, []any{string(names), now}, []any{&p.Disposable}},
 		{`SELECT count(*), coalesce(sum(r.size), 0) FROM (SELECT recording_id FROM deliveries AS d INDEXED BY deliveries_open
@@ -92,7 +99,7 @@ func (l *Ledger) Pending(ctx context.Context, sources []string) (Pending, error)
 	}
 	// A waiting recording past its time that is due is about to be decided.
 	p.Settling += due - stalled
-	p.Deliveries -= foreign
+	p.Deliveries -= p.Stranded
 	p.NeedsPerson += late
 	p.Waiting = max(waiting-late, 0) + stalled
 	if p.Bytes = sum; sampled > 0 && p.Deliveries > sampled {

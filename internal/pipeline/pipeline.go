@@ -359,12 +359,12 @@ func (f *inFlight) size() int {
 // is not there, or more time for a sidecar, and what is left to do.
 func (p *Pipeline) Idle(ctx context.Context) (ledger.Pending, bool, error) {
 	scanned := true // before the counts are read: what a scan finds is counted then
-	names := make([]string, 0, len(p.feeds))
+	routes := make(map[string][]string, len(p.feeds))
 	for name, f := range p.feeds {
-		names = append(names, name)
+		routes[name] = f.src.Destinations
 		scanned = scanned && f.first.Load() != 0
 	}
-	pending, err := p.ledger.Pending(ctx, names)
+	pending, err := p.ledger.Pending(ctx, routes)
 	if err != nil {
 		return pending, false, err
 	}

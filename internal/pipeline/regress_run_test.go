@@ -137,6 +137,37 @@ func TestIdleBesideLeftoversOfRemovedSource(t *testing.T) {
 	})
 }
 
+// Nor can a delivery to a destination that is no longer configured, or not for
+// its source any more.
+func TestIdleBesideLeftoversOfRemovedDestination(t *testing.T) {
+	for name, stays := range map[string]bool{"removed": false, "of another source only": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				away := &vendor{traits: twoStep(), script: func(int, senders.Attempt, senders.Journal) (senders.Receipt, error) {
+					return senders.Receipt{}, &senders.Error{Class: senders.NotSent, Code: "away", Text: "away"}
+				}}
+				r := newRig(t, wellBehaved(), twoDestinations(away))
+				r.drop("drop", "x", 1, meta("1"))
+				r.start()
+				time.Sleep(2 * time.Minute)
+				r.end()
+				source := r.opt.Sources[0]
+				source.Destinations = []string{"vendor"}
+				r.opt.OneScan, r.opt.Sources = true, []pipeline.Source{source}
+				if !stays {
+					r.opt.Destinations = r.opt.Destinations[:1]
+				}
+				r.start()
+				time.Sleep(2 * time.Minute)
+				if got, idle, err := r.p.Idle(t.Context()); !idle || got.Deliveries != 0 || got.Stranded != 1 || err != nil {
+					t.Errorf("idle %v with %+v, %v", idle, got, err)
+				}
+				r.end()
+			})
+		})
+	}
+}
+
 // `once` asks while the first scan is under way: the counts are read before
 // the scan hands over what it found, and the rest of the question comes after
 // its end. Such counts say nothing, or `once` would end before it began.
