@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"ingestd/internal/config"
 	"ingestd/internal/ledger"
 )
 
@@ -40,6 +41,7 @@ type choice struct {
 	deliveries []int64
 	filter     ledger.Filter
 	all        bool // a name may stand for several deliveries
+	sources    []config.Source
 }
 
 // read makes the choice of an order. One that cannot be taken back is never
@@ -78,7 +80,7 @@ func (ch choice) each(ctx context.Context, r *ledger.Reader, f func(arg string, 
 		return r.List(ctx, ch.filter, func(row ledger.Row) error { return f("", row) })
 	}
 	for _, arg := range ch.args {
-		found, err := find(ctx, r, arg)
+		found, err := find(ctx, r, ch.sources, arg)
 		if err != nil {
 			return err
 		}
@@ -124,6 +126,7 @@ func (a *app) order(ctx context.Context, chosen choice, o personOrder) error {
 	if err != nil {
 		return err
 	}
+	chosen.sources = cfg.Sources
 	err = a.readLedger(ctx, cfg.Ledger.Path, func(ctx context.Context, r *ledger.Reader) error {
 		return o.collect(ctx, r, chosen)
 	})
@@ -162,11 +165,11 @@ func (a *app) order(ctx context.Context, chosen choice, o personOrder) error {
 // collect turns what was chosen into the rows of the order.
 func (o *personOrder) collect(ctx context.Context, r *ledger.Reader, chosen choice) error {
 	o.DeliveryIDs = slices.Clone(chosen.deliveries)
-	by := map[string][]ledger.Row{} // argument -> what it moves
+	by := map[string][]ledger.Row{} // argument -> what it moves; a filter may choose millions, and is not asked
 	err := chosen.each(ctx, r, func(arg string, row ledger.Row) error {
 		before := len(o.DeliveryIDs) + len(o.RecordingIDs)
 		o.takes(row, &o.NewOrder)
-		if len(o.DeliveryIDs)+len(o.RecordingIDs) > before {
+		if arg != "" && len(o.DeliveryIDs)+len(o.RecordingIDs) > before {
 			by[arg] = append(by[arg], row)
 		}
 		return nil

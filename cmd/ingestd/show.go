@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"ingestd/internal/config"
 	"ingestd/internal/ledger"
 )
 
@@ -23,8 +24,12 @@ func (a *app) showCommand() *cobra.Command {
 		Short:   "Show one recording: its deliveries, ids and whole history",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.withReader(c.Context(), func(ctx context.Context, r *ledger.Reader) error {
-				found, err := find(ctx, r, args[0])
+			cfg, err := a.loadConfig()
+			if err != nil {
+				return err
+			}
+			return a.readLedger(c.Context(), cfg.Ledger.Path, func(ctx context.Context, r *ledger.Reader) error {
+				found, err := find(ctx, r, cfg.Sources, args[0])
 				if err != nil {
 					return err
 				}
@@ -48,13 +53,23 @@ func (a *app) showCommand() *cobra.Command {
 	return c
 }
 
-// find looks a recording up by whatever an operator has in hand.
-func find(ctx context.Context, r *ledger.Reader, arg string) ([]ledger.Shown, error) {
+// find looks a recording up by whatever an operator has in hand. A path below
+// a source means that source's file alone: what a person orders about it must
+// not befall another source's file of the same name.
+func find(ctx context.Context, r *ledger.Reader, sources []config.Source, arg string) ([]ledger.Shown, error) {
 	found, err := r.Show(ctx, arg)
-	if errors.Is(err, ledger.ErrNotFound) {
-		found, err = findFile(ctx, r, arg)
+	switch {
+	case err != nil && !errors.Is(err, ledger.ErrNotFound):
+	case filepath.IsAbs(arg):
+		below, inside, belowErr := findBelow(ctx, r, sources, arg)
+		if inside {
+			found = slices.DeleteFunc(found, func(s ledger.Shown) bool { return deref(s.Recording.MovedTo) != arg })
+			found, err = append(found, below...), belowErr
+		}
+	case err != nil:
+		found, err = findFile(ctx, r, sources, arg)
 	}
-	if errors.Is(err, ledger.ErrNotFound) {
+	if err == nil && len(found) == 0 || errors.Is(err, ledger.ErrNotFound) {
 		return nil, &problem{code: exitFailed, what: fmt.Sprintf("the ledger knows nothing of %q", arg),
 			hint: "give a ledger id, a path, a call id or a vendor's id; ingestd list shows them"}
 	}
@@ -63,21 +78,47 @@ func find(ctx context.Context, r *ledger.Reader, arg string) ([]ledger.Shown, er
 
 // findFile takes a name as source/path, as list prints it, or as a path from
 // the working directory.
-func findFile(ctx context.Context, r *ledger.Reader, arg string) ([]ledger.Shown, error) {
+func findFile(ctx context.Context, r *ledger.Reader, sources []config.Source, arg string) ([]ledger.Shown, error) {
 	source, rel, ok := strings.Cut(arg, "/")
-	if !ok || filepath.IsAbs(arg) {
+	if !ok {
 		return nil, ledger.ErrNotFound
 	}
-	found, err := r.Show(ctx, rel)
-	found = slices.DeleteFunc(found, func(s ledger.Shown) bool { return s.Recording.Source != source })
-	if err == nil && len(found) > 0 || err != nil && !errors.Is(err, ledger.ErrNotFound) {
+	found, err := showIn(ctx, r, source, rel)
+	if err != nil || len(found) > 0 {
 		return found, err
 	}
 	abs, err := filepath.Abs(arg)
 	if err != nil {
 		return nil, err
 	}
-	return r.Show(ctx, abs)
+	found, _, err = findBelow(ctx, r, sources, abs)
+	return found, err
+}
+
+// findBelow takes an absolute path; inside tells that it lies below a source.
+func findBelow(ctx context.Context, r *ledger.Reader, sources []config.Source, abs string) (found []ledger.Shown, inside bool, err error) {
+	for _, s := range sources {
+		rel, err := filepath.Rel(s.Path, abs)
+		if err != nil || rel == ".." || strings.HasPrefix(rel, "../") {
+			continue
+		}
+		inside = true
+		more, err := showIn(ctx, r, s.Name, rel)
+		if err != nil {
+			return nil, inside, err
+		}
+		found = append(found, more...)
+	}
+	return found, inside, nil
+}
+
+// showIn is what a source has at a path.
+func showIn(ctx context.Context, r *ledger.Reader, source, rel string) ([]ledger.Shown, error) {
+	found, err := r.Show(ctx, rel)
+	if errors.Is(err, ledger.ErrNotFound) {
+		return nil, nil
+	}
+	return slices.DeleteFunc(found, func(s ledger.Shown) bool { return s.Recording.Source != source }), err
 }
 
 func (a *app) printShown(s ledger.Shown) {
