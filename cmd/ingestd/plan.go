@@ -148,7 +148,10 @@ func (a *app) plan(ctx context.Context, args []string, view planView) error {
 	if err := ctx.Err(); err != nil {
 		return &problem{code: exitTemporary, what: "stopped by a signal", hint: "run ingestd plan again"}
 	}
-	pl := &planner{led: led, p: p, only: only}
+	pl := &planner{led: led, p: p, only: only, copies: map[string]bool{}}
+	for _, s := range cfg.Sources {
+		pl.copies[s.Name] = len(s.Copies) > 0
+	}
 	if explain != nil {
 		return a.explain(ctx, pl, explain)
 	}
@@ -174,6 +177,8 @@ type planner struct {
 	p     *pipeline.Pipeline
 	known *ledger.Reader                // the real one; may be nil
 	only  func(source, rel string) bool // what was asked for; nil: everything
+
+	copies map[string]bool // sources that keep several copies of a recording
 }
 
 // within turns arguments into a filter over source and relative path.

@@ -47,7 +47,7 @@ func (pl *planner) know(ctx context.Context, one *planned, sum string, keys []st
 		return err
 	}
 	look := there[one.Path].Look.Identity
-	f := ledger.Foreseen{Source: one.Source, Path: one.Path, SHA256: sum, Size: look.Size, MtimeNS: look.MtimeNS, Call: one.Call}
+	f := ledger.Foreseen{Source: one.Source, Path: one.Path, SHA256: sum, Size: look.Size, MtimeNS: look.MtimeNS, Call: one.Call, Copies: pl.copies[one.Source]}
 	at, err := pl.known.KnownAt(ctx, f)
 	switch {
 	case errors.Is(err, ledger.ErrNotFound):
@@ -68,6 +68,9 @@ func (pl *planner) know(ctx context.Context, one *planned, sum string, keys []st
 		}
 		if d.Known == nil && conflict != 0 && !d.Refused {
 			reason, text := "conflict", fmt.Sprintf("recording %d of the ledger has the same id and other content: it would be held", conflict)
+			if f.Copies {
+				reason, text = "copy", fmt.Sprintf("recording %d of the ledger is another copy of it: this one would be skipped, unless it is the better one and nothing was sent", conflict)
+			}
 			d.Refused, d.Reason, d.ReasonText = true, &reason, &text
 		}
 	}

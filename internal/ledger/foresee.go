@@ -17,6 +17,7 @@ type Foreseen struct {
 	Size         int64  // bytes of the file itself
 	MtimeNS      int64
 	Call         *call.Record // nil: not decided
+	Copies       bool         // its source keeps several copies of a recording
 }
 
 // AtPath is the recording that a ledger knows at a path.
@@ -65,8 +66,8 @@ func (r *Reader) SentUnder(ctx context.Context, recording int64, destination str
 	return state, err
 }
 
-// Conflict finds the recording because of which a file would be held: its
-// export gives it the id of one with other content. 0: none. A recording that
+// Conflict finds the recording because of which a file would be held, or, as a
+// copy of it, skipped: its export gives it the id of one with other content. 0: none. A recording that
 // the file replaces before it was finished does not count, as in Decide.
 func (r *Reader) Conflict(ctx context.Context, f Foreseen) (id int64, err error) {
 	if f.Call == nil {
@@ -77,7 +78,11 @@ func (r *Reader) Conflict(ctx context.Context, f Foreseen) (id int64, err error)
 	if err != nil || !named || f.SHA256 == "" {
 		return 0, err
 	}
-	err = r.row(ctx, "SELECT id"+conflicting+"(CASE WHEN current = 1 AND path = ? AND state <> 'done' THEN 'vanished' ELSE state END "+inTheWay+") ORDER BY id LIMIT 1",
+	which := inTheWay
+	if f.Copies {
+		which = isTaken
+	}
+	err = r.row(ctx, "SELECT id"+conflicting+"(CASE WHEN current = 1 AND path = ? AND state <> 'done' THEN 'vanished' ELSE state END "+which+") ORDER BY id LIMIT 1",
 		[]any{f.Source, key, 0, sum, []byte(f.Path)}, []any{&id})
 	if errors.Is(err, sql.ErrNoRows) {
 		err = nil
