@@ -39,6 +39,9 @@ func (l *Ledger) finishRestore(ctx context.Context) error {
 				return err
 			}
 			done = true
+			if err := t.forgetOrders(epoch); err != nil {
+				return err
+			}
 			return t.exec("UPDATE meta SET restoring = 0")
 		})
 		if err != nil {
@@ -52,6 +55,13 @@ func (l *Ledger) finishRestore(ctx context.Context) error {
 		l.log.Warn("deliveries of an older ledger are in doubt; vendors are asked, or sent the same key again where they refuse duplicates", "deliveries", total)
 	}
 	return nil
+}
+
+// forgetOrders ends the orders from before the epoch that nobody has carried
+// out: it may have been done in the lost stretch.
+func (t *tx) forgetOrders(epoch int64) error {
+	return t.exec("UPDATE orders SET applied_at = ?, result = ? WHERE applied_at IS NULL AND at < ?", t.at,
+		"applied to 0; the ledger became an older one after it was given: look where things stand, then order it again", epoch)
 }
 
 func (t *tx) putInDoubt(epoch int64) (int, error) {

@@ -230,3 +230,40 @@ func TestBackupOnAFullDisk(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// An order that a backup holds and nobody had carried out when it was made was
+// carried out since, and its upload is in the lost stretch: it must not be
+// carried out again. One that was given after the restore is.
+func TestRestoreForgetsOldOrders(t *testing.T) {
+	s := newSite(t)
+	_, ds := planned(t, s.l, "a.wav", "a", "", "alpha")
+	walk(t, s.l, ds[0], Sending, Committing, Held)
+	order := func() int64 {
+		id, _, err := Order(t.Context(), s.path, NewOrder{Kind: OrderRetry, By: "ann", DeliveryIDs: []int64{1}})
+		check(t, err)
+		check(t, s.l.w.write(t.Context(), "time of the order", func(t *tx) error { return t.exec("UPDATE orders SET at = ? WHERE id = ?", t.at, id) }))
+		return id
+	}
+	old := order()
+	backup := filepath.Join(t.TempDir(), "backup.db")
+	check(t, Backup(t.Context(), s.path, backup))
+	must[int](t)(s.l.ApplyOrders(t.Context(), running))
+	walk(t, s.l, deliveryByID(t, s.l, 1), Sending, Committing, Accepted)
+	closeOnce(t, s.l)
+	s.c.advance(time.Hour)
+	must[Restored](t)(Restore(t.Context(), s.path, backup, false, s.c.now))
+	s.open()
+	must[int](t)(s.l.ApplyOrders(t.Context(), running))
+	if d := deliveryByID(t, s.l, 1); d.State != Held {
+		t.Errorf("it is sent a second time on an order that was carried out: %+v", d)
+	}
+	if applied, result, err := OrderState(t.Context(), s.path, old); !applied || !strings.HasPrefix(result, "applied to 0; ") || err != nil {
+		t.Errorf("%v, %q, %v", applied, result, err)
+	}
+	order()
+	must[int](t)(s.l.ApplyOrders(t.Context(), running))
+	if d := deliveryByID(t, s.l, 1); d.State != Planned {
+		t.Errorf("after the restore: %+v", d)
+	}
+	verified(t, s.l)
+}
