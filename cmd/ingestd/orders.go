@@ -178,7 +178,7 @@ func (o *personOrder) collect(ctx context.Context, r *ledger.Reader, chosen choi
 		return err
 	}
 	for _, arg := range chosen.args {
-		if rows := by[arg]; o.one && !chosen.all && len(rows) > 1 {
+		if rows := by[arg]; !chosen.all && (o.one && len(rows) > 1 || twoMeanings(arg, rows)) {
 			return severalMeant(arg, rows)
 		}
 	}
@@ -191,11 +191,23 @@ func distinct(ids []int64) []int64 {
 	return slices.Compact(ids)
 }
 
+// twoMeanings tells that a number is the ledger's for one recording, and the
+// recorder's or a vendor's for another.
+func twoMeanings(arg string, rows []ledger.Row) bool {
+	id, err := strconv.ParseInt(arg, 10, 64)
+	is := func(row ledger.Row) bool { return row.ID == id }
+	return err == nil && slices.ContainsFunc(rows, is) && slices.ContainsFunc(rows, func(row ledger.Row) bool { return !is(row) })
+}
+
 // severalMeant lists what a name stands for.
 func severalMeant(arg string, rows []ledger.Row) error {
 	var list []string
 	for _, row := range rows[:min(len(rows), 5)] {
-		list = append(list, fmt.Sprintf("%d (%s/%s to %s)", derefInt(row.DeliveryID), row.Source, row.Path, deref(row.Destination)))
+		if row.DeliveryID == nil {
+			list = append(list, fmt.Sprintf("recording %d (%s/%s)", row.ID, row.Source, row.Path))
+			continue
+		}
+		list = append(list, fmt.Sprintf("%d (%s/%s to %s)", *row.DeliveryID, row.Source, row.Path, deref(row.Destination)))
 	}
 	if len(rows) > len(list) {
 		list = append(list, "...")
