@@ -85,8 +85,8 @@ func (l *Ledger) Pending(ctx context.Context, routes map[string][]string) (Pendi
 		{"SELECT count(*) FROM recordings INDEXED BY recordings_late WHERE state = 'waiting' AND wait_until <= ?", []any{now}, []any{&late}},
 		{`SELECT count(*) FROM recordings INDEXED BY recordings_open WHERE state IN ('settling', 'waiting', 'quarantined')
 			AND state = 'settling' AND reason IN ('no_marker', 'no_sidecar', 'short') AND due_at > ?2 AND source IN ` + ours, []any{string(names), now}, []any{&stalled}},
-		{`SELECT count(*) FROM deliveries WHERE state IN ('planned', 'declaring', 'declared', 'sending', 'committing', 'in_doubt')
-			AND (source, destination) NOT IN ` + routed, []any{string(pairs)}, []any{&p.Stranded}},
+		{`SELECT count(*) FROM deliveries AS d INDEXED BY deliveries_open WHERE (` + inPendingStates + `)
+			AND (d.source, d.destination) NOT IN ` + routed, []any{string(pairs)}, []any{&p.Stranded}},
 		{`SELECT (SELECT count(*) FROM recordings WHERE source IN ` + ours + ` AND state = 'ready' AND settled = 1 AND move_to IS NULL AND due_at <= ?2) +
 			(SELECT count(*) FROM recordings WHERE source IN ` + ours + ` AND state = 'ready' AND move_to IS NOT NULL)`, []any{string(names), now}, []any{&p.Disposable}},
 		{`SELECT count(*), coalesce(sum(r.size), 0) FROM (SELECT recording_id FROM deliveries AS d INDEXED BY deliveries_open
