@@ -102,6 +102,8 @@ type planSummary struct {
 	Unmatched    planUnmatched  `json:"unmatched"`
 	States       map[string]int `json:"states"`
 	Reasons      map[string]int `json:"reasons"`
+
+	examples map[string]string // by reason: the first recording that has it, and the text
 }
 
 // planUnmatched counts what no recording was paired with.
@@ -221,7 +223,7 @@ func (a *app) printPlans(ctx context.Context, pl *planner, verbose bool) error {
 	if pl.known != nil {
 		defer pl.known.Close()
 	}
-	sum := planSummary{States: map[string]int{}, Reasons: map[string]int{}}
+	sum := planSummary{States: map[string]int{}, Reasons: map[string]int{}, examples: map[string]string{}}
 	err := pl.recordings(ctx, func(row ledger.Row) error {
 		one, err := pl.one(ctx, row.ID)
 		if err != nil {
@@ -256,7 +258,7 @@ func (s *planSummary) count(one planned) {
 	s.Recordings++
 	s.States[one.State]++
 	if one.Reason != nil && one.State != string(ledger.Ready) {
-		s.Reasons[*one.Reason]++
+		s.refuse(one, *one.Reason, one.ReasonText)
 	}
 	if one.Call != nil {
 		s.Matched++
@@ -271,10 +273,18 @@ func (s *planSummary) count(one planned) {
 			s.Known++
 		case d.Refused:
 			s.Refused++
-			s.Reasons[deref(d.Reason)]++
+			s.refuse(one, deref(d.Reason), d.ReasonText)
 		default:
 			s.Sendable++
 		}
+	}
+}
+
+// refuse counts a reason; a code alone mends nothing, so the first text of
+// each is kept.
+func (s *planSummary) refuse(one planned, reason string, text *string) {
+	if s.Reasons[reason]++; s.Reasons[reason] == 1 {
+		s.examples[reason] = one.Source + "/" + one.Path + ": " + deref(text)
 	}
 }
 
@@ -420,7 +430,7 @@ func (a *app) printSummary(s planSummary) {
 	out := a.ui.out
 	fmt.Fprintf(out, "\n%d of %d recordings matched; %d deliveries would be sent, %d are in the ledger already, %d are refused\n", s.Matched, s.Recordings, s.Sendable, s.Known, s.Refused)
 	for _, r := range sortedKeys(s.Reasons) {
-		fmt.Fprintf(out, "  %6d  %s\n", s.Reasons[r], r)
+		fmt.Fprintf(out, "  %6d  %s, as %s\n", s.Reasons[r], r, escape(s.examples[r]))
 	}
 	if u := s.Unmatched; u.Documents+u.Rows+u.Bad > 0 {
 		fmt.Fprintf(out, "without a recording: %d documents, %d rows of lists; %d that cannot be read\n", u.Documents, u.Rows, u.Bad)
@@ -432,6 +442,7 @@ func (a *app) printSummary(s planSummary) {
 		fmt.Fprintf(out, "note: %d recordings have two channels, and agent_channel is not known; set it under [source.call]\n", s.AgentUnknown)
 	}
 	if s.Recordings > 0 && s.Matched == 0 {
-		fmt.Fprintln(out, "NOTHING MATCHED: look at the pairing of the source and at the reasons above")
+		fmt.Fprintln(out, "NOTHING MATCHED: look at the reasons above, and at the pairing of the source;\n"+
+			"`ingestd plan --explain call.started_at`, or sidecar.NAME.key, traces an expression over these files")
 	}
 }

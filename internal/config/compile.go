@@ -90,6 +90,10 @@ func (d *defects) expressions(err error, path func(*mapping.CompileError) string
 		if c.Line > 0 {
 			at = fmt.Sprintf("%scolumn %d of the expression: ", at, c.Column)
 		}
-		d.add(key, at+c.Text, "")
+		hint := ""
+		if best := nearest(c.Field[strings.LastIndexByte(c.Field, '.')+1:], c.Known); best != "" {
+			hint = fmt.Sprintf("did you mean %q?", best)
+		}
+		d.add(key, at+c.Text, hint)
 	}
 }

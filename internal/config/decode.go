@@ -204,6 +204,9 @@ func meant(key string, candidates []string) string {
 	if best := nearest(key, candidates); best != "" {
 		return fmt.Sprintf("did you mean %q?", best)
 	}
+	if len(candidates) == 0 {
+		return "" // what is missing altogether is a defect of its own
+	}
 	return "known here: " + strings.Join(candidates, ", ")
 }
 

@@ -77,9 +77,15 @@ func (c *compiler) compile(field, run, text string) (p *program) {
 	return &program{field: run, vm: compiled, kind: compiled.Node().Type().Kind()}
 }
 
-// hint adds to a message of the type checker what would be right.
+// hint adds to a message of the parser or the type checker what would be right.
 func (c *compiler) hint(message string) string {
 	switch name, ok := strings.CutPrefix(message, "unknown name "); {
+	case message == "invalid char escape":
+		return message + `; inside the quotes of an expression a backslash is written twice: "\\d+"`
+	case strings.HasPrefix(message, "unexpected token EOF"):
+		return "the expression ends too early"
+	case strings.HasPrefix(message, "unexpected token Identifier"):
+		return message + `; a name with blanks or signs stands in brackets: row["Start Time"]`
 	case !ok:
 		return message
 	case name == "now":

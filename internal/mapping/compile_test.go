@@ -60,7 +60,7 @@ func TestSourceMistakes(t *testing.T) {
 			"segment_index":  `time(sidecar.x, "Mars/Olympus")`,
 			"segment_count":  `number(sidecar.a, 2)`,
 		},
-		Custom:   map[string]string{"Dept": `sidecar.dept.`},
+		Custom:   map[string]string{"Dept": `sidecar.dept.`, "Half": `sidecar.dept +`, "Digit": `match(sidecar.dept, "\d")`, "Blank": `sidecar.Media Ref`},
 		Sidecars: []mapping.SidecarExprs{{Name: "sidecar", Key: `sidecar.id`, MediaKey: `sidecar.id`}},
 	})
 	if err == nil {
@@ -74,7 +74,7 @@ func TestSourceMistakes(t *testing.T) {
 		"time_zone":                 {0, 0, "letter zones"},
 		"region":                    {0, 0, "two-letter"},
 		"call.started_at":           {1, 6, "unknown name sidcar; known here: audio, file, name, sidecar"},
-		"call.direction":            {1, 20, "unexpected token"},
+		"call.direction":            {1, 20, "ends too early"},
 		"call.call_id":              {1, 6, "unknown field agnet"},
 		"call.agent_name":           {1, 6, "unknown field nmae"},
 		"call.agent_id":             {1, 7, "unknown field chanels"},
@@ -96,6 +96,9 @@ func TestSourceMistakes(t *testing.T) {
 		"call.segment_index":        {1, 17, "unknown"},
 		"call.segment_count":        {1, 1, "too many arguments"},
 		"call.custom.Dept":          {1, 13, "unexpected"},
+		"call.custom.Half":          {1, 14, "ends too early"},
+		"call.custom.Digit":         {1, 23, `written twice: "\\d+"`},
+		"call.custom.Blank":         {1, 15, `row["Start Time"]`},
 		"sidecar.sidecar.key":       {1, 1, "unknown name sidecar; known here: file, row"},
 		"sidecar.sidecar.media_key": {1, 1, "unknown name sidecar; known here: audio, file, name"},
 	}

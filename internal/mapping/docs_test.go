@@ -2,8 +2,10 @@ package mapping_test
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -134,5 +136,30 @@ func TestDocumentedConfiguration(t *testing.T) {
 	}
 	if r.CallID != "12345678901234567" || r.Direction != call.Inbound || *r.CustomerChannel != 0 {
 		t.Errorf("record: %+v", r)
+	}
+}
+
+// The page lists the fields that can be mapped, all of them and no others.
+func TestDocumentedFields(t *testing.T) {
+	page, err := os.ReadFile("../../docs/mapping.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(page), "\n| field | |\n|---|---|\n")
+	table, _, _ = strings.Cut(table, "\n\n")
+	var listed []string
+	for row := range strings.Lines(table) {
+		names, _, _ := strings.Cut(strings.TrimPrefix(row, "|"), "|")
+		for _, m := range regexp.MustCompile("`([a-z0-9_]+)`").FindAllStringSubmatch(names, -1) {
+			listed = append(listed, m[1])
+		}
+	}
+	_, err = mapping.CompileSource(mapping.SourceConfig{Call: map[string]string{"nobody": "1", "started_at": "1", "direction": "1"}})
+	var refused *mapping.CompileError
+	if !errors.As(err, &refused) || len(refused.Known) == 0 {
+		t.Fatalf("got %v", err)
+	}
+	if diff := cmp.Diff(slices.Sorted(slices.Values(refused.Known)), slices.Sorted(slices.Values(listed))); diff != "" {
+		t.Errorf("the page has other fields (-there are +listed):\n%s", diff)
 	}
 }

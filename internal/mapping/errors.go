@@ -34,6 +34,7 @@ type CompileError struct {
 	Line   int // from 1, within Expr; 0 when the whole value is wrong
 	Column int // from 1, in characters
 	Text   string
+	Known  []string // the names there are, where Field ends in one that does not exist
 }
 
 func (e *CompileError) Error() string {

@@ -172,6 +172,14 @@ var fields = []field{
 	channelField("customer_channel", func(r *call.Record) **int { return &r.CustomerChannel }),
 }
 
+func fieldNames() []string {
+	names := make([]string, len(fields))
+	for i, f := range fields {
+		names[i] = f.name
+	}
+	return names
+}
+
 func isField(name string) bool {
 	return slices.ContainsFunc(fields, func(f field) bool { return f.name == name })
 }

@@ -73,7 +73,8 @@ func CompileSource(c SourceConfig) (*Source, error) {
 	}
 	for _, name := range sortedKeys(c.Call) {
 		if !isField(name) {
-			comp.fail("call."+name, c.Call[name], 0, 0, fmt.Sprintf("%q is no field of the call record; put values of your own into [source.call.custom]", name))
+			comp.errs = append(comp.errs, &CompileError{Field: "call." + name, Expr: c.Call[name], Known: fieldNames(),
+				Text: fmt.Sprintf("%q is no field of the call record; put values of your own into [source.call.custom]", name)})
 			continue
 		}
 		s.texts["call."+name] = c.Call[name]

@@ -133,12 +133,16 @@ func (f *feed) missing(r ledger.Recording, p pairing) (d ledger.Decision, wait b
 		return d, true
 	}
 	d.Due = time.Time{} // only the sidecar itself wakes it from here on
-	d.Reason, d.ReasonText = "no_sidecar", "no sidecar came within "+f.src.WaitForSidecar.String()+"; it is taken up when the sidecar comes"
+	why := "no sidecar came within " + f.src.WaitForSidecar.String()
+	if f.p.opt.DryRun {
+		why = "no sidecar is there" // nobody waited
+	}
+	d.Reason, d.ReasonText = "no_sidecar", why+"; it is taken up when the sidecar comes"
 	switch f.src.OnMissing {
 	case OnMissingSend:
 		return ledger.Decision{}, false
 	case OnMissingQuarantine:
-		q := quarantine("no_sidecar", "no sidecar came within "+f.src.WaitForSidecar.String()+"; drop it, then `ingestd retry`")
+		q := quarantine("no_sidecar", why+"; drop it, then `ingestd retry`")
 		q.Keys = p.missing
 		return q, true
 	default:
