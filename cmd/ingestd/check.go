@@ -49,7 +49,7 @@ func (a *app) checkCommand() *cobra.Command {
 			findings := []finding{{levelOK, "configuration", fmt.Sprintf("%s: %d source(s), %d destination(s)", a.configPath, len(cfg.Sources), len(cfg.Destinations))}}
 			findings = append(findings, checkMachine(cfg, a.now())...)
 			findings = append(findings, checkLedger(c.Context(), cfg)...)
-			findings = append(findings, checkSecrets(cfg)...)
+			findings = append(findings, checkSecrets(cfg, levelWarn)...)
 			findings = append(findings, a.exposed(cfg)...)
 			if online {
 				findings = append(findings, a.checkOnline(c.Context(), cfg)...)
@@ -201,11 +201,15 @@ func checkClock(now time.Time, add func(level, what, format string, args ...any)
 	}
 }
 
-func checkSecrets(cfg *config.Config) []finding {
+// checkSecrets reads every secret. Those that only the service gets are not
+// wrong because they cannot be read beside it: beside is their level.
+func checkSecrets(cfg *config.Config, beside string) []finding {
 	var out []finding
 	for _, d := range cfg.Destinations {
 		for _, s := range d.Vendor.Secrets() {
-			if _, err := s.Resolve(); err != nil {
+			if _, err := s.Resolve(); errors.Is(err, senders.ErrNoCredentials) {
+				out = append(out, finding{beside, "destination " + d.Common.Name, err.Error()})
+			} else if err != nil {
 				out = append(out, finding{levelFail, "destination " + d.Common.Name, err.Error()})
 			} else {
 				out = append(out, finding{levelOK, "destination " + d.Common.Name, "its secret can be read"})
@@ -217,9 +221,9 @@ func checkSecrets(cfg *config.Config) []finding {
 
 // readableSecrets fails at the start what would otherwise fail every attempt.
 func readableSecrets(cfg *config.Config) error {
-	for _, f := range checkSecrets(cfg) {
+	for _, f := range checkSecrets(cfg, levelFail) {
 		if f.Level == levelFail {
-			return &problem{code: exitConfig, what: f.What + ": " + f.Text, hint: "see the credentials in docs/operations.md; ingestd check tries them"}
+			return &problem{code: exitConfig, what: f.What + ": " + f.Text, hint: "docs/operations.md (Credentials) says how each kind is read, also by a command that is run by hand"}
 		}
 	}
 	return nil

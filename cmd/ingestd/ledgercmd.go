@@ -16,12 +16,7 @@ import (
 
 // loadConfig reads the configuration file.
 func (a *app) loadConfig() (*config.Config, error) {
-	cfg, err := config.LoadFile(a.configPath)
-	if os.IsNotExist(err) {
-		return nil, &problem{code: exitConfig, what: fmt.Sprintf("there is no configuration at %s", a.configPath),
-			hint: "name one with --config FILE or INGESTD_CONFIG; ingestd.toml.example shows every key"}
-	}
-	return cfg, err
+	return config.LoadFile(a.configPath)
 }
 
 // withReader opens the configured ledger read-only, beside a running daemon

@@ -109,7 +109,7 @@ func (a *app) listCommand() *cobra.Command {
 	a.jsonFlag(c)
 	c.Flags().BoolVar(&asCSV, "csv", false, "print CSV")
 	c.Flags().BoolVar(&wide, "wide", false, "also the vendor's ids")
-	c.Flags().IntVar(&limit, "limit", 0, "print at most this `many` rows (0: all)")
+	c.Flags().IntVar(&limit, "limit", 0, "print at most so many `rows` (0: all)")
 	c.MarkFlagsMutuallyExclusive("json", "csv")
 	return c
 }

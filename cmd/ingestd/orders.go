@@ -31,6 +31,7 @@ type choiceFlags struct {
 func (f *choiceFlags) register(c *cobra.Command) {
 	f.filterFlags.register(c)
 	c.Flags().Int64SliceVar(&f.deliveries, "delivery", nil, "the deliveries with these `numbers`, as ingestd show prints them")
+	c.Flags().Lookup("delivery").DefValue = "" // the library's help would say (default [])
 	c.Flags().BoolVar(&f.all, "all", false, "everything that the order can move")
 }
 

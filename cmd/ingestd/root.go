@@ -58,7 +58,23 @@ func (a *app) root() *cobra.Command {
 		a.statusCommand(), a.listCommand(), a.showCommand(), a.retryCommand(), a.resolveCommand(), a.cancelCommand(), a.orphansCommand(),
 		a.ledgerCommand(), a.sandboxCommand(), a.versionCommand(),
 	)
+	sayUse(root)
 	return root
+}
+
+// sayUse has every verb answer wrong arguments with its own line of usage.
+func sayUse(c *cobra.Command) {
+	for _, sub := range c.Commands() {
+		sayUse(sub)
+	}
+	if fits := c.Args; fits != nil && !c.HasSubCommands() {
+		c.Args = func(c *cobra.Command, args []string) error {
+			if err := fits(c, args); err != nil {
+				return usage(fmt.Sprintf("%s cannot be called with %d argument(s)", c.CommandPath(), len(args)), "call it as: "+c.UseLine())
+			}
+			return nil
+		}
+	}
 }
 
 // jsonFlag adds --json to a verb whose output is data.

@@ -93,7 +93,7 @@ func (a *app) printStatus(s ledger.Status, configured []string) {
 	if len(s.LastErrors) > 0 {
 		fmt.Fprintln(out)
 		for _, e := range s.LastErrors {
-			fmt.Fprintf(out, "last error of %s, %s: %s\n", e.Destination, local(e.At), escape(e.Text))
+			fmt.Fprintf(out, "last error of %s, recording %d, %s: %s\n", e.Destination, e.RecordingID, local(e.At), escape(e.Text))
 		}
 	}
 	fmt.Fprintln(out)

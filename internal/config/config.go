@@ -141,7 +141,7 @@ func LoadFile(path string) (*Config, error) {
 	}
 	f, err := os.Open(abs)
 	if err != nil {
-		hint := "name another file with --config or INGESTD_CONFIG"
+		hint := "write it (ingestd.toml.example shows every key), or name another file with --config or INGESTD_CONFIG"
 		if errors.Is(err, fs.ErrPermission) {
 			hint = "run as a user who may read it, root or the group ingestd"
 		}
@@ -149,7 +149,7 @@ func LoadFile(path string) (*Config, error) {
 		if errors.As(err, &pe) {
 			err = pe.Err
 		}
-		return nil, &Error{File: abs, Defects: []Defect{{Text: fmt.Sprintf("open %q: %v", abs, err), Hint: hint}}}
+		return nil, &Error{File: abs, Defects: []Defect{{Text: fmt.Sprintf("the configuration cannot be opened: %v", err), Hint: hint}}}
 	}
 	defer f.Close()
 	return Load(f, abs)

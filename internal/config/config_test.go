@@ -131,8 +131,8 @@ func TestLoadFileThatIsNotThere(t *testing.T) {
 	if !errors.As(err, &defects) || len(defects.Defects) != 1 {
 		t.Fatalf("error %v", err)
 	}
-	if d := defects.Defects[0]; !strings.Contains(d.Text, file) || !strings.Contains(d.Hint, "--config") {
-		t.Errorf("defect %+v", d)
+	if d := defects.Defects[0]; defects.File != file || !strings.Contains(d.Text, "no such file") || !strings.Contains(d.Hint, "--config") {
+		t.Errorf("%s: defect %+v", defects.File, d)
 	}
 }
 

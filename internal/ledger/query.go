@@ -120,6 +120,7 @@ type Daemon struct {
 // LastError is the newest failure of a destination.
 type LastError struct {
 	Destination string    `json:"destination"`
+	RecordingID int64     `json:"recording_id"`
 	DeliveryID  int64     `json:"delivery_id"`
 	At          time.Time `json:"at"`
 	Class       string    `json:"class"`

@@ -319,7 +319,7 @@ const goldenStatus = `{
  "oldest_pending_at": "2026-11-20T10:00:00Z",
  "daemon": {"running": true, "pid": PID, "since": "2026-11-20T10:00:00Z", "trouble": null},
  "needs_person": {"not_audio": 1, "no_sidecar": 1},
- "last_errors": [{"destination": "beta", "delivery_id": 2, "at": "2026-11-20T10:00:03Z", "class": "not_sent", "reason": "no_network", "http_status": null, "text": "no way out"}],
+ "last_errors": [{"destination": "beta", "recording_id": 1, "delivery_id": 2, "at": "2026-11-20T10:00:03Z", "class": "not_sent", "reason": "no_network", "http_status": null, "text": "no way out"}],
  "processing_failed": {},
  "orphan_declares": {}
 }`

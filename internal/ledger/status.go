@@ -91,7 +91,7 @@ func (r *Reader) oldest(ctx context.Context, s *Status) error {
 // few hundred.
 func (r *Reader) lastErrors(ctx context.Context, s *Status) error {
 	known := map[string]bool{}
-	return r.rows(ctx, `SELECT d.destination, d.id, e.at, e.class, e.reason, e.http_status, e.text FROM (
+	return r.rows(ctx, `SELECT d.destination, d.recording_id, d.id, e.at, e.class, e.reason, e.http_status, e.text FROM (
 			SELECT id FROM events INDEXED BY events_trouble
 			WHERE class = 'not_sent' OR class = 'incomplete' OR class = 'auth' OR class = 'rate_limited' OR class = 'refused'
 				OR class = 'rejected' OR class = 'held' OR class = 'in_doubt' OR class = 'changed' OR class = 'crash'
@@ -100,7 +100,7 @@ func (r *Reader) lastErrors(ctx context.Context, s *Status) error {
 		func(rows *sql.Rows) error {
 			var e LastError
 			var at int64
-			if err := rows.Scan(&e.Destination, &e.DeliveryID, &at, &e.Class, &e.Reason, &e.HTTPStatus, &e.Text); err != nil {
+			if err := rows.Scan(&e.Destination, &e.RecordingID, &e.DeliveryID, &at, &e.Class, &e.Reason, &e.HTTPStatus, &e.Text); err != nil {
 				return err
 			}
 			if !known[e.Destination] {

@@ -66,7 +66,7 @@ func (f *feed) pair(ctx context.Context, r ledger.Recording, env *mapping.Env) (
 			p.missing[s.Name] = key
 		case len(rows) == 0:
 		case len(rows) > 1:
-			d := quarantine("ambiguous", fmt.Sprintf("more than one document or row pairs as %q (%s row %d, %s row %d); remove the wrong one, then `ingestd retry`",
+			d := quarantine("ambiguous", fmt.Sprintf("more than one document or row pairs as %q (%s row %d, %s row %d); remove the wrong one, or say with where or prefer which row counts, then `ingestd retry`",
 				s.Name, rows[0].Path, rows[0].Row, rows[1].Path, rows[1].Row))
 			p.problem = &d
 			return p, nil

@@ -16,6 +16,10 @@ const (
 	secretLimit = 64 << 10 // bytes
 )
 
+// ErrNoCredentials means that systemd handed no credentials to this process,
+// as to a command that a person runs beside the service.
+var ErrNoCredentials = errors.New("systemd gave this process no credentials (LoadCredential=), only the service has them")
+
 // Secret is a reference to a credential. It shows itself as "<secret>" in
 // every format; only [Secret.Resolve] reads the value, anew at each call, so
 // that a rotated file takes effect without a restart.
@@ -107,7 +111,7 @@ func (r secretRef) path() (string, error) {
 	}
 	dir := os.Getenv("CREDENTIALS_DIRECTORY")
 	if dir == "" {
-		return "", fmt.Errorf("secret %s needs systemd: CREDENTIALS_DIRECTORY is not set; add LoadCredential= to the unit, or use a file: reference", r)
+		return "", fmt.Errorf("%w: %s", ErrNoCredentials, r)
 	}
 	return filepath.Join(dir, r.name), nil
 }

@@ -1,6 +1,7 @@
 package senders
 
 import (
+	"errors"
 	"bytes"
 	"encoding/json"
 	"fmt"
@@ -98,8 +99,8 @@ func TestSecretResolve(t *testing.T) {
 		t.Errorf("after rotation: %q, %v", got, err)
 	}
 	t.Setenv("CREDENTIALS_DIRECTORY", "")
-	if _, err := parseSecret(t, "cred:plain").Resolve(); err == nil {
-		t.Error("a credential was found without CREDENTIALS_DIRECTORY")
+	if _, err := parseSecret(t, "cred:plain").Resolve(); !errors.Is(err, ErrNoCredentials) {
+		t.Errorf("without CREDENTIALS_DIRECTORY: %v", err)
 	}
 }
 

@@ -79,6 +79,16 @@ func TestPageLinksLeadToRows(t *testing.T) {
 	}
 }
 
+// An error leads to the recording that met it, whatever became of it since.
+func TestPageErrorLeadsToItsRecording(t *testing.T) {
+	h := status.New(newScene(t).options())
+	link := regexp.MustCompile(`<a href="(/api/v1/show\?id=\d+)">`).FindStringSubmatch(get(t, h, "/").body)
+	if link == nil {
+		t.Fatal("no error has a link")
+	}
+	wantCode(t, "the error's recording", get(t, h, link[1]), 200, `"class":"`)
+}
+
 func TestPageWhenNothingIsThereOrMoves(t *testing.T) {
 	s := newScene(t)
 	o := s.options()
