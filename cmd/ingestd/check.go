@@ -249,7 +249,10 @@ func (a *app) checkOnline(ctx context.Context, cfg *config.Config) []finding {
 		}
 		for _, r := range results {
 			level := levelOK
-			if !r.OK {
+			switch {
+			case r.Stop:
+				level = levelFail
+			case !r.OK:
 				level = levelWarn
 			}
 			out = append(out, finding{level, what, r.Text})

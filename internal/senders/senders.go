@@ -71,6 +71,7 @@ type Checker interface {
 // Finding is one result of a Check.
 type Finding struct {
 	OK   bool
+	Stop bool   // not OK, and nothing would be accepted like this: credentials, address
 	Text string // what was looked at and, when not OK, what to do
 }
 

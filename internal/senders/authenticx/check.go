@@ -13,7 +13,11 @@ import (
 // the fields that are constants. It sends nothing.
 func (c *Client) Check(ctx context.Context) ([]senders.Finding, error) {
 	if _, err := c.token.Get(ctx, 0); err != nil {
-		return refusedFinding("credentials", err, "; a client of staging is not known in production, nor the other way round")
+		findings, err := refusedFinding("credentials", err, "; a client of staging is not known in production, nor the other way round")
+		for i := range findings {
+			findings[i].Stop = true
+		}
+		return findings, err
 	}
 	findings := []senders.Finding{{OK: true, Text: "credentials: AuthenticX gave a token"}}
 	known, err := c.fetchHierarchies(ctx)
@@ -55,7 +59,7 @@ func (c *Client) constants(known map[string]bool) []senders.Finding {
 	}
 	h := hierarchies{known: known}
 	if (m.HierarchyID != "" || m.HierarchyCode != "") && h.missing(m) {
-		return []senders.Finding{{Text: "fields: the organisation has no such HierarchyId or HierarchyCode; every upload would be refused"}}
+		return []senders.Finding{{Stop: true, Text: "fields: the organisation has no such HierarchyId or HierarchyCode; every upload would be refused"}}
 	}
 	return nil
 }

@@ -381,6 +381,9 @@ func TestCheck(t *testing.T) {
 			} else {
 				bad++
 			}
+			if stop := name == "credentials" || strings.Contains(f.Text, "no such Hierarchy"); f.Stop != stop {
+				t.Errorf("%s: %+v", name, f)
+			}
 		}
 		if good != c.good || bad != c.bad || (err != nil) != c.fail {
 			t.Errorf("%s: %+v, %v", name, findings, err)

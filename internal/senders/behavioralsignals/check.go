@@ -35,7 +35,7 @@ func (c *client) Check(ctx context.Context) ([]senders.Finding, error) {
 	case err == nil:
 		return []senders.Finding{{OK: true, Text: "credentials: Behavioral Signals accepts token and client"}}, nil
 	case errors.As(err, &e) && (e.Class == senders.Auth || e.Class == senders.Rejected || e.Class == senders.Held):
-		return []senders.Finding{{Text: "credentials: " + e.Error()}}, nil
+		return []senders.Finding{{Stop: true, Text: "credentials: " + e.Error()}}, nil
 	}
 	return nil, fmt.Errorf("credentials: %w", err)
 }

@@ -301,7 +301,7 @@ func TestSandboxCheck(t *testing.T) {
 			t.Fatal(err)
 		}
 		findings, err = n.sender.(senders.Checker).Check(t.Context())
-		if err != nil || len(findings) != 1 || findings[0].OK {
+		if err != nil || len(findings) != 1 || findings[0].OK || !findings[0].Stop {
 			t.Errorf("%s, refused: %+v, %v", api, findings, err)
 		}
 		if err := n.vendor.SetFaults(sandbox.Fault{Kind: sandbox.Early, Route: sandbox.RouteConfig, Status: 500}); err != nil {

@@ -325,6 +325,9 @@ func TestCheckRefusals(t *testing.T) {
 			if !f.OK {
 				bad++
 			}
+			if f.Stop != (name == "credentials refused") {
+				t.Errorf("%s: %+v", name, f)
+			}
 		}
 		if (bad > 0) != c.finding || (err != nil) != c.fail {
 			t.Errorf("%s: %+v, %v", name, findings, err)

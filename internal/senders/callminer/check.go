@@ -32,7 +32,11 @@ type column struct {
 // when the call is sent, and warned of in the log.
 func (c *Client) Check(ctx context.Context) ([]senders.Finding, error) {
 	if _, err := c.token.Get(ctx, 0); err != nil {
-		return refusedFinding("credentials", err)
+		findings, err := refusedFinding("credentials", err)
+		for i := range findings {
+			findings[i].Stop = true
+		}
+		return findings, err
 	}
 	findings := []senders.Finding{{OK: true, Text: "credentials: the identity provider gave a token"}}
 	answer, err := c.call(ctx, http.MethodGet, c.configURL(), nil, func() error { return nil })

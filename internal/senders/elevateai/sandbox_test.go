@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"net/http"
 	"net/http/httptest"
 	"sync"
 	"testing"
@@ -306,5 +307,17 @@ func TestSandboxCheckAndConfirm(t *testing.T) {
 	}
 	if findings, err := s.Check(t.Context()); err == nil || len(findings) != 1 || findings[0].OK {
 		t.Errorf("%+v, %v from a vendor that is not there", findings, err)
+	}
+}
+
+func TestCheckTokenRefused(t *testing.T) {
+	vendor := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }))
+	t.Cleanup(vendor.Close)
+	s, err := elevateai.New(config(t, vendor.URL), senders.Deps{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if findings, err := s.Check(t.Context()); err != nil || len(findings) != 1 || !findings[0].Stop {
+		t.Errorf("%+v, %v", findings, err)
 	}
 }

@@ -147,7 +147,7 @@ func (c *Client) Check(ctx context.Context) ([]senders.Finding, error) {
 	case e == nil:
 		return append(findings, senders.Finding{OK: true, Text: "token: ElevateAI answered a question about an interaction that does not exist as it should"}), nil
 	case e.Class == senders.Auth:
-		return append(findings, senders.Finding{Text: "token: " + e.Error()}), nil
+		return append(findings, senders.Finding{Stop: true, Text: "token: " + e.Error()}), nil
 	}
 	return findings, fmt.Errorf("token: %w", e)
 }

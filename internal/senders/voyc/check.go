@@ -27,9 +27,9 @@ func (c *Client) Check(ctx context.Context) ([]senders.Finding, error) {
 	case http.StatusMethodNotAllowed:
 		return []senders.Finding{{OK: true, Text: "credentials: Voyc knows the address and did not refuse the token"}}, nil
 	case http.StatusUnauthorized, http.StatusForbidden:
-		return []senders.Finding{{Text: "credentials: Voyc refused the token, or it may not use this organisation; check token and organisation_id"}}, nil
+		return []senders.Finding{{Stop: true, Text: "credentials: Voyc refused the token, or it may not use this organisation; check token and organisation_id"}}, nil
 	case http.StatusNotFound:
-		return []senders.Finding{{Text: "address: Voyc does not know it; check base_url and organisation_id"}}, nil
+		return []senders.Finding{{Stop: true, Text: "address: Voyc does not know it; check base_url and organisation_id"}}, nil
 	}
 	return []senders.Finding{{Text: fmt.Sprintf("credentials: Voyc answered HTTP %d, which says nothing about the token", a.Status)}}, nil
 }

@@ -227,7 +227,7 @@ func TestSandboxCheck(t *testing.T) {
 		c := config(t, base)
 		change(&c)
 		findings, err := sender(t, c, senders.Deps{}).Check(t.Context())
-		if err != nil || len(findings) != 1 || findings[0].OK != (name == "ok") {
+		if err != nil || len(findings) != 1 || findings[0].OK != (name == "ok") || findings[0].Stop == findings[0].OK {
 			t.Errorf("%s: %+v, %v", name, findings, err)
 		}
 	}
