@@ -12,7 +12,7 @@ import (
 // Pending counts what is still to be done, and what cannot be done without a
 // person or a file that is not there.
 type Pending struct {
-	Settling    int   // recordings that still settle, or whose look is due
+	Settling    int   // recordings that still settle, or go on by themselves after a time
 	Documents   int   // documents that still settle
 	Waiting     int   // recordings that wait for a sidecar, a marker or the rest of their bytes
 	Deliveries  int   // planned up to in doubt
@@ -40,7 +40,7 @@ func (l *Ledger) Pending(ctx context.Context, routes map[string][]string) (Pendi
 	}
 	var p Pending
 	now := l.now().UnixMilli()
-	var due int
+	var due, timed int
 	// Work moves from documents to recordings to deliveries to files. Counting
 	// in this order, what moves on meanwhile is counted twice, never missed.
 	for _, q := range []struct {
@@ -52,6 +52,8 @@ func (l *Ledger) Pending(ctx context.Context, routes map[string][]string) (Pendi
 			(SELECT count(*) FROM documents INDEXED BY documents_unfinished WHERE unfinished = 1 AND source IN ` + ours + `) +
 			(SELECT count(*) FROM recording_changes WHERE source IN ` + ours + `)`, []any{string(names)}, []any{&p.Documents}},
 		{"SELECT count(*) FROM recordings WHERE source IN " + ours + " AND state = 'waiting' AND due_at <= ?2", []any{string(names), now}, []any{&due}},
+		{"SELECT coalesce(sum(n), 0) FROM counts WHERE kind = 'recording' AND scope IN " + ours + " AND state = 'waiting' AND reason IN ('numbering', 'waiting_for_copy')",
+			[]any{string(names)}, []any{&timed}},
 	} {
 		if err := l.reader.row(ctx, q.sql, q.args, q.into); err != nil {
 			return Pending{}, fmt.Errorf("pending: %w", err)
@@ -97,11 +99,13 @@ func (l *Ledger) Pending(ctx context.Context, routes map[string][]string) (Pendi
 			return Pending{}, fmt.Errorf("pending: %w", err)
 		}
 	}
-	// A waiting recording past its time that is due is about to be decided.
-	p.Settling += due - stalled
+	// A waiting recording past its time that is due is about to be decided; one
+	// that waits for others of its call or a better copy goes on when its time
+	// is over, whether they come or not.
+	p.Settling += due + timed - stalled
 	p.Deliveries -= p.Stranded
 	p.NeedsPerson += late
-	p.Waiting = max(waiting-late, 0) + stalled
+	p.Waiting = max(waiting-timed-late, 0) + stalled
 	if p.Bytes = sum; sampled > 0 && p.Deliveries > sampled {
 		p.Bytes = sum / int64(sampled) * int64(p.Deliveries)
 	}
