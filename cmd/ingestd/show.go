@@ -128,6 +128,9 @@ func (a *app) printShown(s ledger.Shown) {
 		fmt.Fprintf(a.ui.out, "  why         %s: %s\n", deref(r.Reason), escape(t))
 	}
 	fmt.Fprintf(a.ui.out, "  file        %s (%d bytes)  sha256 %s\n", size(r.Size), r.Size, cell(deref(r.SHA256)))
+	if r.MovedTo != nil && len(r.Parts) == 0 {
+		fmt.Fprintf(a.ui.out, "  now at      %s\n", escape(*r.MovedTo))
+	}
 	fmt.Fprintf(a.ui.out, "  first seen  %s\n", local(r.FirstSeenAt))
 	if r.Audio != nil {
 		fmt.Fprintf(a.ui.out, "  audio       %s/%s, %d Hz, %d channel(s), %.3f s\n", r.Audio.Container, r.Audio.Codec, r.Audio.SampleRate, r.Audio.Channels, r.Audio.DurationSeconds)
