@@ -303,7 +303,8 @@ func (t *tx) newDelivery(r shortRecording, n NewDelivery, duplicateOf int64) err
 
 // takeOver gives a delivery whose file went away to another recording with
 // the same identity. The former recording keeps a duplicate in its place, so
-// that every recording still counts once at every destination.
+// that every recording still counts once at every destination; unless it has
+// another identity by now, and what becomes of this one is nothing to its file.
 func (t *tx) takeOver(have shortDelivery, r shortRecording, n NewDelivery) error {
 	why := "taken over: the same recording came again"
 	if have.RecordingID == r.ID {
@@ -322,6 +323,11 @@ func (t *tx) takeOver(have shortDelivery, r shortRecording, n NewDelivery) error
 	}
 	former, err := t.recording(have.RecordingID)
 	if err != nil {
+		return err
+	}
+	var counted bool // under the identity that it got since
+	err = t.row("SELECT EXISTS (SELECT 1 FROM deliveries WHERE recording_id = ? AND destination = ?)", []any{former.ID, n.Destination}, []any{&counted})
+	if err != nil || counted {
 		return err
 	}
 	return t.newDelivery(former, NewDelivery{

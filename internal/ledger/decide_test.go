@@ -377,3 +377,43 @@ func TestCallRoundTrip(t *testing.T) {
 		t.Errorf("audio (-want +got):\n%s", diff)
 	}
 }
+
+// A recording that got another identity has nothing to do with what becomes of
+// the former one: its file may go, and went, by the new one alone.
+func TestFormerIdentityTakenOver(t *testing.T) {
+	for name, early := range map[string]bool{"before the file goes": false, "after": true} {
+		t.Run(name, func(t *testing.T) {
+			l, c := openTest(t)
+			ctx := t.Context()
+			r, ds := planned(t, l, "a.wav", "x", "rec-1", "alpha")
+			check(t, l.w.write(ctx, "changed", func(t *tx) error {
+				row, err := t.recording(r.ID)
+				if err != nil {
+					return err
+				}
+				return t.decideAgain(row, MetadataChanged, "its row changed")
+			}))
+			r = at(t, l, "s", "a.wav")
+			must[Decided](t)(l.Decide(ctx, r.ID, r.Ver, ready("x", "rec-2", "alpha")))
+			walk(t, l, deliveriesOf(t, l, r.ID)[1], Sending, Committing, Accepted)
+			dispose := func() {
+				got := must[[]Recording](t)(l.Disposable(ctx, "s", c.now(), 10))
+				if len(got) != 1 || got[0].ID != r.ID {
+					t.Fatalf("disposable = %+v", got)
+				}
+				check(t, l.Done(ctx, got[0].ID, got[0].Ver, "", ""))
+			}
+			if early {
+				dispose()
+			}
+			twin, _ := planned(t, l, "b.wav", "x", "rec-1", "alpha")
+			if d := deliveryByID(t, l, ds[0].ID); d.State != Planned || d.RecordingID != twin.ID {
+				t.Fatalf("%+v, want it planned for recording %d", d, twin.ID)
+			}
+			if !early {
+				dispose()
+			}
+			verified(t, l)
+		})
+	}
+}
