@@ -71,7 +71,7 @@ func find(ctx context.Context, r *ledger.Reader, sources []config.Source, arg st
 	}
 	if err == nil && len(found) == 0 || errors.Is(err, ledger.ErrNotFound) {
 		return nil, &problem{code: exitFailed, what: fmt.Sprintf("the ledger knows nothing of %q", arg),
-			hint: "give a ledger id, a path, a call id or a vendor's id; of recordings that settle, wait or are quarantined the call id is not known yet: ingestd list --state settling,waiting,quarantined"}
+			hint: "give a ledger id, a path, a call id or a vendor's id; of recordings that settle, or wait for their metadata, the call id is not known yet: ingestd list --state settling,waiting,quarantined"}
 	}
 	return found, err
 }

@@ -10,12 +10,30 @@ import (
 // Call fills the record: by the expressions of [source.call], or, without any,
 // from the fields of the first document that carry canonical names, and from
 // the fields of its object custom. Expressions for custom fields apply in both
-// cases. The error is a *FieldError.
+// cases. The error is a *FieldError; then the record holds no more than the
+// ids under which a person looks the call up.
 func (s *Source) Call(e Env) (call.Record, error) {
-	var r call.Record
 	env, tr := s.values(e), &trace{}
 	env[traceName] = tr
 	doc := s.document(e)
+	r, err := s.fill(e, env, tr, doc)
+	if err == nil {
+		return r, nil
+	}
+	var ids call.Record
+	for _, f := range fields {
+		if f.name != "call_id" && f.name != "recording_id" {
+			continue
+		}
+		if v, bad := s.value(f.name, env, doc); bad == nil && v != nil && f.set(&ids, v, s) != nil {
+			return call.Record{}, err
+		}
+	}
+	return ids, err
+}
+
+func (s *Source) fill(e Env, env map[string]any, tr *trace, doc map[string]any) (call.Record, error) {
+	var r call.Record
 	for _, f := range fields {
 		tr.texts = nil
 		v, err := s.value(f.name, env, doc)

@@ -133,6 +133,9 @@ func (f *feed) mapped(env mapping.Env) (call.Record, *ledger.Decision, error) {
 	if err != nil {
 		return record, nil, err
 	}
+	if record.CallID != "" || record.RecordingID != "" {
+		d.Call = &record // a person looks it up under these
+	}
 	return record, &d, nil
 }
 

@@ -150,12 +150,15 @@ func TestOperatorsPage(t *testing.T) {
 		example, _, _ := strings.Cut(block, "```")
 		var file struct {
 			Source []struct {
-				Sidecar []Config       `toml:"sidecar"`
-				Legs    map[string]any `toml:"legs"` // another room's
+				Sidecar []Config `toml:"sidecar"`
+				// Other rooms'.
+				Legs   map[string]any `toml:"legs"`
+				Copies []string       `toml:"copies"`
+				Wait   string         `toml:"wait_for_copy"`
 			} `toml:"source"`
 		}
 		meta, err := toml.Decode("[[source]]\n"+example, &file)
-		if err != nil || len(meta.Undecoded()) > 0 || len(file.Source) != 1 || len(file.Source[0].Sidecar) == 0 {
+		if err != nil || len(meta.Undecoded()) > 0 || len(file.Source) != 1 || len(file.Source[0].Sidecar) == 0 && len(file.Source[0].Copies) == 0 {
 			t.Fatalf("%v %v in:\n%s", err, meta.Undecoded(), example)
 		}
 		for _, c := range file.Source[0].Sidecar {

@@ -93,7 +93,7 @@ func table() []mutant {
 		{"no evidence", "an acceptance is in the ledger and nobody can say why", move,
 			[]edit{{"err := t.event(event{\n\t\t\trecording: d.RecordingID,", "if s.To == Accepted {\n\t\t\tcontinue\n\t\t}\n\t\terr := t.event(event{\n\t\t\trecording: d.RecordingID,"}}, []string{"model"}},
 		{"committing is planned again", "after a crash a recording that may have arrived is sent as if it had not", recover,
-			[]edit{{"s.To, s.Text = InDoubt, ", "s.To, s.Text = Planned, "}}, []string{"model", "killed at the gate"}},
+			[]edit{{"s.To = InDoubt\n", "s.To = Planned\n"}}, []string{"model", "killed at the gate"}},
 		{"sending is left alone", "after a crash recordings that were on their way stay there for ever", recover,
 			[]edit{{"WHERE state IN ('declaring', 'sending', 'committing')", "WHERE state IN ('declaring', 'committing')"}}, []string{"model"}},
 		{"poison is never reached", "one recording that kills the program does so for ever", recover,
