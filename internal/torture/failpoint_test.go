@@ -88,7 +88,7 @@ func orders(t *testing.T, s *site) {
 		must(t, os.Remove(s.path("drop", s.all[i].name+".wav")))
 		s.all = slices.Delete(s.all, i, i+1)
 	}
-	if life := s.run(t, "", "retry", "--all"); life.code != 0 {
+	if life := s.run(t, "retry", "--all", "--note", "proof"); life.code != 0 {
 		t.Fatalf("retry: exit %d\n%s", life.code, life.output)
 	}
 }

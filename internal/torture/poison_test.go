@@ -42,7 +42,7 @@ func TestSecondInstance(t *testing.T) {
 	s := scenario(t, 4)
 	first := startDaemon(t, s)
 	waitUntil(t, 20*time.Second, func() bool { return s.vendor.Summary().Requests > 0 })
-	second := s.run(t, "", "once", "--timeout", "20s")
+	second := s.run(t, "once", "--timeout", "20s")
 	if second.code == 0 || !strings.Contains(second.output, "another ingestd") {
 		t.Errorf("exit %d\n%s", second.code, second.output)
 	}
