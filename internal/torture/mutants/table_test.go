@@ -125,8 +125,6 @@ func table() []mutant {
 			[]string{"killed at a move", "model"}},
 		{"gone with the mount", "a share that is not mounted for a minute ends all its recordings as vanished", "internal/pipeline/settle.go",
 			[]edit{{"\tif lost := root.Check(); lost != nil {\n\t\treturn lost\n\t}\n\tvar refused", "\tvar refused"}}, []string{"histories"}},
-		{"gone with the mount while it is sent", "a share that is not mounted for a minute ends what was about to be sent", "internal/pipeline/attempt.go",
-			[]edit{{"\tcase root.Check() != nil:\n", "\tcase pinned.Size < 0:\n"}}, []string{"histories", "model"}},
 		{"device number counts", "after a restart every file that waits is taken for another one", dispose,
 			[]edit{{"\tthen.Dev = now.Dev\n", ""}}, []string{"histories"}},
 		{"old sidecar of a used name", "a recording goes out with the agent and the customer of an earlier one", "internal/pipeline/pair.go",
