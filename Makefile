@@ -9,7 +9,7 @@ FUZZTIME ?= 30s
 # at, random histories of the model (about ten deliveries each).
 CUTS ?= 1000
 SWEEP_STEP ?= 1
-HISTORIES ?= 11000
+HISTORIES ?= 12500
 # Packages want a version that sorts: commits after a tag are newer than it.
 PACKAGE_VERSION = $(shell git describe --tags --match 'v[0-9]*' --dirty 2>/dev/null | sed 's/^v//; s/-/+/' | grep . || echo 0.0.0+$(VERSION))
 
