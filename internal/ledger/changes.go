@@ -209,27 +209,10 @@ const sentOf = `SELECT coalesce(sum(o.state IN ('declaring', 'sending', 'committ
 // was planned of it is cancelled until then: it goes on when the recording is
 // decided, unless that gives it another identity.
 func (t *tx) decideAgain(r shortRecording, reason, why string) error {
-	var unsent []shortDelivery
-	err := t.rows("SELECT "+shortDeliveryColumns+" FROM deliveries WHERE recording_id = ? AND state IN ('planned', 'rejected', 'held')", []any{r.ID},
-		func(row scanner) error {
-			var d shortDelivery
-			err := row.Scan(d.dest()...)
-			unsent = append(unsent, d)
-			return err
-		})
-	if err != nil {
+	if err := t.cancelIn("'planned', 'rejected', 'held'", r.ID, reason, why); err != nil {
 		return err
 	}
-	for _, d := range unsent {
-		handed, err := t.handOver(d)
-		if err == nil && !handed {
-			err = t.move(d, Step{From: d.State, To: Cancelled, Class: "cancelled", Reason: reason, Text: why})
-		}
-		if err != nil {
-			return err
-		}
-	}
-	err = t.one(`UPDATE recordings SET state = 'settling', reason = ?1, reason_text = ?2, wait_until = NULL, due_at = ?3, settled = 0,
+	err := t.one(`UPDATE recordings SET state = 'settling', reason = ?1, reason_text = ?2, wait_until = NULL, due_at = ?3, settled = 0,
 		ver = ver + 1, updated = ?3 WHERE id = ?4`, reason, why, t.at, r.ID)
 	if err != nil {
 		return err

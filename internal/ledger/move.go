@@ -174,8 +174,8 @@ func freed(s State) bool { return s == Accepted || s == Confirmed || s == Cancel
 
 // refreshSettled notes whether a recording's deliveries let its file go: each
 // is accepted, cancelled or the duplicate of one that is accepted or that a
-// person gave up, and one at least is accepted or the duplicate of such a one. A file of which nothing was ever
-// accepted is never disposed of.
+// person gave up, and one at least is accepted or the duplicate of such a one.
+// A file of which nothing was ever accepted is never disposed of.
 func (t *tx) refreshSettled(recording int64) error {
 	var settled, noted bool
 	err := t.row(`SELECT coalesce(sum(e = 'accepted' OR e = 'confirmed'), 0) > 0
@@ -192,11 +192,16 @@ func (t *tx) refreshSettled(recording int64) error {
 }
 
 // cancelUnsent cancels what was not sent of a recording whose file went away.
-// A delivery that others are duplicates of goes on with one of their files
-// instead: otherwise a file that is still there would never be sent.
 func (t *tx) cancelUnsent(recording int64, reason, why string) error {
+	return t.cancelIn("'planned', 'declared'", recording, reason, why)
+}
+
+// cancelIn cancels a recording's deliveries in one of the states, a list in
+// SQL. A delivery that others are duplicates of goes on with one of their
+// files instead: otherwise a file that is still there would never be sent.
+func (t *tx) cancelIn(states string, recording int64, reason, why string) error {
 	var unsent []shortDelivery
-	err := t.rows("SELECT "+shortDeliveryColumns+" FROM deliveries WHERE recording_id = ? AND state IN ('planned', 'declared')", []any{recording},
+	err := t.rows("SELECT "+shortDeliveryColumns+" FROM deliveries WHERE recording_id = ? AND state IN ("+states+")", []any{recording},
 		func(row scanner) error {
 			var d shortDelivery
 			err := row.Scan(d.dest()...)
